@@ -25,8 +25,8 @@ STABLE_DIFFUSION = 4 * 1.066e9  # bytes in float32: its UNet, autoencoder and te
 N_FEATURES = 140_000  # features per image of all feature extractors
 # Additional refined sets of test images: "prior only" and two ceilings (05), controls (09), and with `rivals` (09).
 BOUNDS, CONTROLS, RIVALS = 3, 11, 3
-DRAWN = 7  # sets of rough images
-KEPT_TOKENS, KEPT_LATENTS = 6, 5  # stored sets of predicted tokens and of predicted latents
+N_ROUGH = 7  # sets of rough images
+STORED_TOKENS, STORED_LATENTS = 6, 5  # stored sets of predicted tokens and of predicted latents
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def job_memory(run, sizes, name):
     The peak is that of the kernel, including the models unless the run's device is cuda. The request adds a margin and the
     programs around the kernel.
     """
-    wanted = notebook_needs(run, sizes, name, is_gpu=run.device == "cuda").memory
-    return wanted, MARGIN * wanted + AROUND
+    peak = notebook_needs(run, sizes, name, is_gpu=run.device == "cuda").memory
+    return peak, MARGIN * peak + AROUND
 
 
 def simulation_memory(run):
@@ -157,36 +157,36 @@ def _ablation(run, a, models):
     """Notebook 03: targets for all layer counts, captions, all systems (`ablation.fit_systems`) and their results."""
     n_latents, n_saved = _n_latents(run.n_layers), _n_latents(max(run.layer_counts))
     memory = BASE + 4 * a.n_images * (n_saved + 3 * n_latents + a.n_voxels) + 6 * a.n_images * models.n_text
-    held_out = VALIDATION_SHARE * a.n_train * n_latents
-    trained, n_systems = [*NETWORKS, *["gru"] * run.rivals], len(DECODERS) + 2 + run.rivals
-    fits = sum(_n_parameters(name, a.n_voxels, n_latents) + held_out for name in trained)
+    validation = VALIDATION_SHARE * a.n_train * n_latents
+    networks, n_systems = [*NETWORKS, *["gru"] * run.rivals], len(DECODERS) + 2 + run.rivals
+    fits = sum(_n_parameters(name, a.n_voxels, n_latents) + validation for name in networks)
     disk = 4 * (a.n_images * n_saved + 2 * n_systems * a.n_test * n_latents + len(run.decoder_seeds) * fits)
     return Needs(memory, CONTEXT + 4 * a.n_images * (2 * n_latents + a.n_voxels), disk, "layer_counts")
 
 
 def _latent_size(run, a, models):
     """Notebook 04: the largest decoder, and three sets of latents for each number of layers."""
-    most = _n_latents(max(run.layer_counts))
-    memory = BASE + 4 * (a.n_train * (3 * most + a.n_voxels) + 3 * len(run.layer_counts) * a.n_test * most / 2)
-    return Needs(memory, CONTEXT + 4 * a.n_train * (2 * most + a.n_voxels), 1e7, "layer_counts")
+    n_latents = _n_latents(max(run.layer_counts))
+    memory = BASE + 4 * (a.n_train * (3 * n_latents + a.n_voxels) + 3 * len(run.layer_counts) * a.n_test * n_latents / 2)
+    return Needs(memory, CONTEXT + 4 * a.n_train * (2 * n_latents + a.n_voxels), 1e7, "layer_counts")
 
 
 def _stages(run, a, models):
     """Notebook 05: tokens and their ridge regression, sets of images, and features for the scores."""
     n_tokens, ridge = models.n_text + models.n_vision, 4 * a.n_train * a.n_voxels + 8 * a.n_train**2
-    tokens, scored = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
+    tokens, features = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
     pictures = a.n_test * 3 * ((refined_sets(run)[0] + 1) * models.side**2 + 8 * nsd.IMAGE_SIZE**2)
-    memory = BASE + ridge + tokens + max(tokens, pictures + scored)
-    kept = DRAWN + CONTROLS + RIVALS * run.rivals + refined_sets(run)[0]
-    disk = tokens + a.n_test * (3 * kept * models.side**2 + 2 * n_tokens)
-    disk += 4 * a.n_test * (KEPT_TOKENS * n_tokens + KEPT_LATENTS * _n_latents(run.n_layers))
+    memory = BASE + ridge + tokens + max(tokens, pictures + features)
+    n_sets = N_ROUGH + CONTROLS + RIVALS * run.rivals + refined_sets(run)[0]
+    disk = tokens + a.n_test * (3 * n_sets * models.side**2 + 2 * n_tokens)
+    disk += 4 * a.n_test * (STORED_TOKENS * n_tokens + STORED_LATENTS * _n_latents(run.n_layers))
     return Needs(memory, CONTEXT + ridge + models.on_gpu, disk, models=models.weights)
 
 
 def _noise(run, a, models):
     """Notebook 06: the rough images with noise, at the size of the refined ones, and their refined images."""
-    held = 2 * len(run.noise_amplitudes) + 5  # each amplitude and pure noise before and after, and the extremes for one seed
-    memory = BASE + a.n_test * (3 * held * models.side**2 + 8 * N_FEATURES)
+    n_sets = 2 * len(run.noise_amplitudes) + 5  # each amplitude and pure noise before and after, and the extremes for one seed
+    memory = BASE + a.n_test * (3 * n_sets * models.side**2 + 8 * N_FEATURES)
     disk = 1e7 + a.n_test * 3 * refined_sets(run)[1] * models.side**2
     return Needs(memory, CONTEXT + models.on_gpu, disk, "noise_amplitudes", models.weights)
 
@@ -201,13 +201,13 @@ def _systems(run, a, models):
 
     If a recipe uses Stable Diffusion, that model and its text tokens are held in addition.
     """
-    each = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
-    needs = replace(_stages(run, a, models), disk=len(run.recipes) * each, lower="recipes")
+    per_recipe = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
+    needs = replace(_stages(run, a, models), disk=len(run.recipes) * per_recipe, lower="recipes")
     if not asked_for(run):
         return needs
     tokens, weights = 2 * a.n_images * models.n_text, STABLE_DIFFUSION
-    more = {"memory": needs.memory + tokens, "disk": needs.disk + tokens}
-    return replace(needs, **more, on_gpu=needs.on_gpu + weights / 2, models=needs.models + weights)
+    needs = replace(needs, memory=needs.memory + tokens, disk=needs.disk + tokens)
+    return replace(needs, on_gpu=needs.on_gpu + weights / 2, models=needs.models + weights)
 
 
 def _other(run, a, models):
@@ -242,10 +242,10 @@ def _n_latents(n_layers):
 def _planned(run):
     """Planned sizes of a simulated BIDS subject that has not been written yet."""
     (n_train, n_test), volume = _typical_split(run), int(np.prod(run.simulation.shape))
-    n_trials, what = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
+    n_trials, typical = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
     n_brain, n_voxels = int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
     n_test, n_voxels = min(n_test, run.n_test or n_test), min(n_voxels, run.n_voxels or n_voxels)
-    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_trials, what)
+    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_trials, typical)
 
 
 def _typical_split(run):
@@ -253,6 +253,6 @@ def _typical_split(run):
     if run.simulation:
         n_images = run.n_sessions * nsd.N_SESSION_TRIALS // nsd.N_REPEATS
         return n_images - n_images // 10, n_images // 10
-    known = {0: (0, 0)} | nsd.SPLITS
-    columns = zip(*known.values(), strict=True)
-    return tuple(round(float(np.interp(run.n_sessions, list(known), column))) for column in columns)
+    published = {0: (0, 0)} | nsd.SPLITS
+    columns = zip(*published.values(), strict=True)
+    return tuple(round(float(np.interp(run.n_sessions, list(published), column))) for column in columns)

@@ -59,7 +59,7 @@ def examine(run):
         return [Finding("data", False, str(error)) if data.fine else data]
     memory = [_memory(table, "memory", total_memory(), "run on a machine with more memory.")]
     if total is not None:
-        advice = "set device to cpu; the batches of diffusion have been lowered to one image already."
+        advice = "set device to cpu; the estimate already assumes diffusion in batches of one image."
         memory.append(_memory(table, "GPU", total, advice))
     return [_python(), _packages(), _device(run), *memory, _disk(run, table), _data(run), _weights(run)]
 
@@ -68,12 +68,12 @@ def expected(run):
     """Return lines of text with a run's expected time and memory on this machine, from records of earlier runs and rehearsals."""
     sizes, table = costs.amounts(run), forecast.predict(run, is_gpu=_gpu_memory(run) is not None)
     hours, source = forecast.run_hours(run, table, sizes)
-    shown = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
-    typical = f" ({sizes.typical}: typical, for want of files)" if sizes.typical else ""
+    printed = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
+    typical = f" ({sizes.typical}: typical values, because files are missing)" if sizes.typical else ""
     return [
         f"Expected for {sizes.n_train:,} + {sizes.n_test:,} images, {sizes.n_voxels:,} voxels{typical}",
         f"on {machine_name(run.device)}:",
-        *shown.rename(columns={"seconds": "time"}).to_markdown(floatfmt=".1f").splitlines(),
+        *printed.rename(columns={"seconds": "time"}).to_markdown(floatfmt=".1f").splitlines(),
         f"The whole run: {_duration(3600 * hours)} ({source}).",
     ]
 
@@ -90,7 +90,7 @@ def first_contact(run):
         return [str(data), *(f"-    {note}" for note in subject.notes), _split(subject)], data.fine
     table, lines = nsd_checks.first_contact(subject, version=run.betas_version), [str(data)]
     for row in table.itertuples():
-        outcome = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"
+        outcome = f": expected {row.wanted}, found {row.found}" if row.result in MARKS else f": {row.result}"
         lines.append(f"{MARKS.get(row.result, '-   ')} {row.check}{outcome}")
         lines += [f"     -> {row.remedy}"] if row.remedy else []
     if subject.paths.expdesign.is_file() and table["result"][0] == "ok":
@@ -143,25 +143,26 @@ def requirements():
 
 def _python():
     """The interpreter's version."""
-    wanted, there = requirements()[0], platform.python_version()
-    fine = SpecifierSet(wanted).contains(there, prereleases=True)
-    return Finding("python", fine, there, f"Python {wanted} is wanted; `make` looks for one, `make PYTHON=...` takes yours.")
+    required, installed = requirements()[0], platform.python_version()
+    fine = SpecifierSet(required).contains(installed, prereleases=True)
+    remedy = f"Python {required} is required; `make` searches for one, `make PYTHON=...` uses yours."
+    return Finding("python", fine, installed, remedy)
 
 
 def _packages():
     """Whether every required package is installed in an allowed version."""
     wrong = []
-    for wanted in map(Requirement, requirements()[1]):
-        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+    for required in map(Requirement, requirements()[1]):
+        if required.marker and not required.marker.evaluate({"extra": ""}):
             continue
         try:
-            there = version(wanted.name)
+            installed = version(required.name)
         except PackageNotFoundError:
-            there = "absent"
-        if there == "absent" or not wanted.specifier.contains(there, prereleases=True):
-            wrong.append(f"{wanted.name} {there} (wanted {wanted.specifier})")
-    found = ", ".join(wrong) or f"all in place, torch {version('torch')}"
-    return Finding("packages", not wrong, found, "Remove .venv and run `make .venv/ready`, or install what is named.")
+            installed = "absent"
+        if installed == "absent" or not required.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{required.name} {installed} (wanted {required.specifier})")
+    found = ", ".join(wrong) or f"all installed, torch {version('torch')}"
+    return Finding("packages", not wrong, found, "Remove .venv and run `make .venv/ready`, or install the packages named above.")
 
 
 def _device(run):
@@ -186,9 +187,9 @@ def _gpu_memory(run):
 def _memory(table, what, total, remedy):
     """Whether `total` bytes of "memory" or "GPU" suffice for the most demanding notebook in a table of `forecast.predict`."""
     name, total = table[f"{what} GB"].astype(float).idxmax(), total / GIGABYTE
-    wanted = table[f"{what} GB"][name]
-    found = f"{total:.0f} GB, wanted {wanted:.0f} GB by notebook {name[:2]}"
-    return Finding(what, bool(total >= wanted), found, f"Lower {table['lower'][name]}, or {remedy}")
+    needed = table[f"{what} GB"][name]
+    found = f"{total:.0f} GB, wanted {needed:.0f} GB by notebook {name[:2]}"
+    return Finding(what, bool(total >= needed), found, f"Lower {table['lower'][name]}, or {remedy}")
 
 
 def _disk(run, table):
@@ -196,12 +197,12 @@ def _disk(run, table):
     published = zoo.files(run) if run.zoo == "paper" else []
     weights = sum(file.about for file in published if not file.path.exists())
     results = SPARE + GIGABYTE * table["disk GB"].sum()
-    wanted = {}
+    disks = {}
     for folder, size in {run.data: costs.data_bytes(run), run.weights: weights, run.store: results}.items():
-        disk = existing(folder).stat().st_dev
-        place, before = wanted.get(disk, (existing(folder), 0))
-        wanted[disk] = (place, before + size)
-    rows = [(shutil.disk_usage(place).free, size) for place, size in wanted.values() if size]
+        device = existing(folder).stat().st_dev
+        path, other_size = disks.get(device, (existing(folder), 0))
+        disks[device] = (path, other_size + size)
+    rows = [(shutil.disk_usage(path).free, size) for path, size in disks.values() if size]
     found = "; ".join(f"{free / GIGABYTE:.0f} GB free, wanted {size / GIGABYTE:.1f} GB" for free, size in rows)
     remedy = (
         "Free some space, set data, weights and store in params/_common.yaml to folders on another disk, or lower "
@@ -213,7 +214,7 @@ def _disk(run, table):
 def _data(run):
     """Whether the subject's files that the notebooks need exist."""
     if run.simulation and not run.data.exists():
-        return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
+        return Finding("data", False, "the simulated subject does not exist yet", f"Run `nsdlib simulate {run.name}`.")
     try:
         check_subject(run)
         subject = open_subject(run)
@@ -221,15 +222,16 @@ def _data(run):
     except (ValueError, OSError) as error:
         return Finding("data", False, str(error))
     if not missing:
-        return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, every file is there")
+        return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, no file is missing")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-    get = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files where they are looked for."
+    remedy = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files at these paths."
     if run.section:
-        get = f"Get them, or correct the section {run.section} of params/{run.name}.yaml."
+        remedy = f"Get them, or correct the section {run.section} of params/{run.name}.yaml."
     if all("nsddata_timeseries" in path.parts for path, _ in missing):
-        get += " Only notebook 01 reads these."
-    remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`." if run.simulation else get
+        remedy += " Only notebook 01 reads these."
+    if run.simulation:
+        remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`."
     return Finding("data", False, f"{len(missing)} files are missing:{listed}{more}", remedy)
 
 
@@ -239,9 +241,9 @@ def _weights(run):
     if not missing:
         return Finding("weights", True, f"the {run.zoo} zoo is complete")
     listed = "".join(f"\n     {path}: {source}" for path, source in missing)
-    remedy = f"Run `nsdlib fetch weights --run {run.name}`, or put each where it is looked for."
+    remedy = f"Run `nsdlib fetch weights --run {run.name}`, or put each at its path."
     if run.zoo == "demo":
-        remedy = "Take the folder zoo/demo from the repository again, or train the networks anew with `make zoo`."
+        remedy = "Restore the folder zoo/demo from the repository, or train the networks again with `make zoo`."
     if all(source.startswith("you: ") for _, source in missing):
-        remedy = "Put it there, or correct the line that names it."
+        remedy = "Put it at this path, or correct the line of the parameter file that names it."
     return Finding("weights", False, f"{len(missing)} of the {run.zoo} zoo are missing:{listed}", remedy)

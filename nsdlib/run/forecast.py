@@ -57,7 +57,7 @@ def expect(run, name, records, sizes):
     It comes from the run's own record if there is one, else from the record with the same machine and zoo that is nearest in
     size. `records` are from `read_records`; `sizes` is a function that returns the `costs.Amounts` of a run.
     """
-    words, scale = SCALES.get(name, OTHER_SCALE)
+    quantity, scale = SCALES.get(name, OTHER_SCALE)
     here, candidates = machine_name(run.device), []
     for (other, page), record in records.items():
         recorded = _recorded_run(other, record) if page.partition(MARK)[0] == name else None
@@ -68,7 +68,7 @@ def expect(run, name, records, sizes):
             factor = scale(run, sizes(run)) / scale(recorded, sizes(recorded))
         except (ValueError, OSError):  # its data have been removed
             continue
-        scaled = "" if factor == 1 else f", x {factor:.3g} by {words}"
+        scaled = "" if factor == 1 else f", x {factor:.3g} by {quantity}"
         elsewhere = "" if is_here else f", on {record['machine']}"
         source = f"{other}, {record['started'][:10]}{scaled}{elsewhere}"
         order = not is_own, abs(np.log(factor)), page != name
@@ -136,14 +136,14 @@ def run_hours(run, table, sizes):
         return np.nan, "its first run records it"
     from nsdlib.run import rehearsal
 
-    found = np.nan, f"`nsdlib rehearse {run.name}` measures it"
-    for stages, machine, made in rehearsal.saved(run.root):
+    estimate = np.nan, f"`nsdlib rehearse {run.name}` measures it"
+    for stages, machine, day in rehearsal.saved(run.root):
         hours, left_out = rehearsal.subject_hours(stages, run, sizes).sum(), rehearsal.left_out(stages, run, sizes)
         if machine == machine_name(run.device):
-            return hours, f"rehearsal, {made}{left_out}"
+            return hours, f"rehearsal, {day}{left_out}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            found = hours, f"rehearsal on {machine}, {made}{left_out}"
-    return found
+            estimate = hours, f"rehearsal on {machine}, {day}{left_out}"
+    return estimate
 
 
 def as_markdown(table):
@@ -156,11 +156,11 @@ def assumptions(device):
     """Return the assumptions of a forecast, one sentence each."""
     return (
         f"Machine: {machine_name(device)}.",
-        "Times are what records of notebooks or a rehearsal on such a machine say, in proportion to sizes; what does not grow "
-        "with the size is scaled with it, too.",
-        "A rehearsal counts the networks' training for all of max_epochs; with patience they often stop at a quarter.",
-        "A subject runs whole on one node, one notebook after the other, and nothing else runs beside it.",
-        f"Data are fetched beforehand, at {NETWORK / 1e6:.0f} MB/s in {1e9 / NETWORK:.0f} s a GB; the images only once.",
+        "Times come from records of notebooks, or from a rehearsal on such a machine, scaled in proportion to sizes, including "
+        "the parts that do not depend on the size.",
+        "A rehearsal assumes that all networks train for max_epochs; with early stopping they often need only a quarter.",
+        "Each subject runs on one node, one notebook after the other, and nothing else runs on this node.",
+        f"Data are downloaded beforehand, at {NETWORK / 1e6:.0f} MB/s ({1e9 / NETWORK:.0f} s per GB), and the images only once.",
     )
 
 

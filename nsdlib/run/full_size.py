@@ -173,23 +173,23 @@ class LiveMemory(TorchDispatchMode):
         self.now, self.peak, self._sizes = 0, 0, {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        given, new = (
+        outputs = function(*args, **(kwargs or {}))
+        before, after = (
             {x.untyped_storage()._cdata: x.untyped_storage() for x in tree_leaves(tree) if isinstance(x, torch.Tensor)}
-            for tree in ((args, kwargs), made)
+            for tree in ((args, kwargs), outputs)
         )
-        for key in new.keys() - given.keys():  # a view, for example of weights, allocates nothing
-            self._count(new[key])
-        return made
+        for key in after.keys() - before.keys():  # a view, for example of weights, allocates nothing
+            self._count(after[key])
+        return outputs
 
     def _count(self, storage):
         if storage._cdata not in self._sizes:
             self._sizes[storage._cdata] = storage.nbytes()
             self.now += storage.nbytes()
             self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._forget, storage._cdata)
+            weakref.finalize(storage, self._release, storage._cdata)
 
-    def _forget(self, key):
+    def _release(self, key):
         self.now -= self._sizes.pop(key)
 
 
@@ -200,19 +200,19 @@ def gpu_memory(run, batch_sizes=(1, 8, 32)):
     decoding), and the overall peak. Workspaces of libraries are not included.
     """
     second, half, rows = build_second_stage(Sizes(), torch.device("meta")), torch.float16, []
-    weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB
+    weights = sum(tensor.nbytes for model in (second.unet, second.vae) for tensor in model.parameters()) / GIB
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     with torch.device("meta"), torch.inference_mode():
         for n in batch_sizes:
             tokens = (torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.unconditional)
-            with LiveMemory() as walking:
+            with LiveMemory() as step:
                 conditioning = second.unet.condition(*tokens, run.text_weight)
                 second.unet(torch.empty(n, channels, side, side, dtype=half), torch.tensor(1), conditioning)
             batch, size = min(n, second.pixel_batch), second.image_size
-            with LiveMemory() as coding:
+            with LiveMemory() as pixels:
                 autoencoder.encode(second.vae, torch.empty(batch, 3, size, size, dtype=half))
                 autoencoder.decode(second.vae, torch.empty(batch, channels, side, side, dtype=half))
-            peak = weights + max(walking.peak, coding.peak) / GIB
-            rows.append({"images at once": n, "weights": weights, "diffusion step": walking.peak / GIB,
-                         "autoencoder": coding.peak / GIB, "peak": peak})  # fmt: skip
+            peak = weights + max(step.peak, pixels.peak) / GIB
+            rows.append({"images at once": n, "weights": weights, "diffusion step": step.peak / GIB,
+                         "autoencoder": pixels.peak / GIB, "peak": peak})  # fmt: skip
     return pd.DataFrame(rows).set_index("images at once")

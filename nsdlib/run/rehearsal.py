@@ -32,7 +32,7 @@ from nsdlib.store.zoo import asked_for
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux: peak memory, and its reset
-SHORT = 20.0  # seconds
+SHORT = 20.0  # seconds; shorter calls on a GPU are repeated
 N_DECODED, N_SCORED = 8, 18  # approximate numbers of decoded sets of test images, and of scored sets besides the refined ones
 TAKAGI = 5 * 40  # steps of Stable Diffusion per test image: five samples, 0.8 of 50 steps (Takagi & Nishimoto 2023)
 
@@ -73,19 +73,20 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
-    if int((steps := n_steps or run.n_steps) * run.strength) < 1:
-        least = math.ceil(1 / run.strength)
-        raise ValueError(f"n_steps is {steps}, of which none is left at strength {run.strength:g}; wanted at least {least}.")
-    sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": steps})
+    steps = n_steps or run.n_steps
+    if int(steps * run.strength) < 1:
+        minimum = math.ceil(1 / run.strength)
+        raise ValueError(f"n_steps={steps} means no step at strength {run.strength:g}: wanted at least {minimum}.")
+    sizes, measured_run = sizes or Sizes(), run.model_copy(update={"n_steps": steps})
     rows, start, device = {}, time.monotonic(), pick_device(run.device)
     needed = {name: stage for name, stage in STAGES.items() if stage.needed(run, sizes)}
     for number, (name, stage) in enumerate(needed.items(), start=1):
         report(f"{name}: starting ({number} of {len(needed)}, {time.monotonic() - start:.0f} s so far)")
         _forget_peaks(device)
         try:
-            units, seconds = stage.measure(shorter, sizes, device, n_images)
+            units, seconds = stage.measure(measured_run, sizes, device, n_images)
         except Exception as error:
-            raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
+            raise RuntimeError(f"the rehearsal failed in {name!r}: {type(error).__name__}: {error}") from error
         rows[name] = (f"{units:,} {stage.unit}", seconds, units / seconds, *_peaks(device))
         report(f"{name}: {rows[name][0]} in {seconds:.1f} s, {rows[name][3]:.1f} GiB")
     columns = ("measured", "seconds", "a second", "memory GiB", "of the GPU GiB")
@@ -114,13 +115,17 @@ def write(table, run):
     """Save a rehearsal beside a run's executed pages, unless a larger one of this machine is there; return the path."""
     file, machine = run.root / "runs" / run.name / FILE, machine_name(run.device)
     with suppress(FileNotFoundError, ValueError):
-        there, where, _ = read(file)
-        counts = [sum(int(text.split()[0].replace(",", "")) for text in made["measured"]) for made in (there, table)]
-        if where == machine and counts[0] > counts[1]:
+        previous, previous_machine, _ = read(file)
+        if previous_machine == machine and _n_units(previous) > _n_units(table):
             return file
     file.parent.mkdir(parents=True, exist_ok=True)
     keep(table, file, machine, datetime.date.today())
     return file
+
+
+def _n_units(table):
+    """The units of work of all stages together."""
+    return sum(int(text.split()[0].replace(",", "")) for text in table["measured"])
 
 
 def keep(table, file, machine, day):
@@ -143,9 +148,9 @@ def read(file):
         machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
         table = pd.read_csv(file, skiprows=2, index_col="stage")
         if not (set(table.index) <= set(STAGES) and (table["a second"].astype(float) > 0).all()):
-            raise ValueError("other stages, or a rate that is none")
+            raise ValueError("unknown stages, or a rate that is not positive")
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{file} is no whole rehearsal ({error}): remove it, or rehearse that run again.") from None
+        raise ValueError(f"{file} is not a complete rehearsal ({error}): remove it, or rehearse that run again.") from None
     return table, machine, day
 
 
@@ -178,8 +183,8 @@ def pictures(n_images, side):
 
 def normal(n_rows, n_columns, dtype):
     """Return normal random numbers in which rows repeat after 64: fast to draw, and timings do not depend on the values."""
-    drawn = np.random.default_rng(0).standard_normal((min(n_rows, 64), n_columns), dtype=np.float32).astype(dtype)
-    return drawn[np.arange(n_rows) % 64]
+    rows = np.random.default_rng(0).standard_normal((min(n_rows, 64), n_columns), dtype=np.float32).astype(dtype)
+    return rows[np.arange(n_rows) % 64]
 
 
 def _ridge(n_targets, dtype):
@@ -238,7 +243,8 @@ def _text_tokens(run, sizes, device, n_images):
 def _n_refined(run, sizes):
     """Images that notebooks 05, 06, 09 and 10 refine; 10 draws as many samples as its recipes ask for."""
     recipes = [recipe.load(name, run) for name in run.recipes]
-    n_samples = sum(one.generator.n_samples + one.lifts for one in recipes if one.generator.model == recipe.MODELS[0])
+    drawn = [loaded for loaded in recipes if loaded.generator.model == recipe.MODELS[0]]
+    n_samples = sum(loaded.generator.n_samples + loaded.lifts for loaded in drawn)
     return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals + n_samples) * sizes.n_test
 
 
@@ -246,7 +252,7 @@ def _n_scored(run, sizes):
     return _n_refined(run, sizes) + (N_SCORED + len(run.noise_amplitudes)) * sizes.n_test
 
 
-def _in_and_out(run, sizes, device, n_images):
+def _autoencode(run, sizes, device, n_images):
     second, rough = full_size.build_second_stage(sizes, device), pictures(n_images, 64)
     return n_images, _timed(lambda: second.decode(second.encode(rough)), device)
 
@@ -265,15 +271,15 @@ def _walk(run, sizes, device, n_images, *, build=full_size.build_second_stage):
     return n_images * len(steps), seconds
 
 
-def _walk_alone(run, sizes, device, n_images):
+def _walk_sd(run, sizes, device, n_images):
     run = run.model_copy(update={"text_weight": 1.0})
     return _walk(run, sizes, device, n_images, build=full_size.build_stable_diffusion)
 
 
 def _score(run, sizes, device, n_images):
     scorer = Scorer(full_size.build_extractors(sizes, device), protocol=run.protocol)
-    truth, made = pictures(n_images + 1, sizes.image_side), pictures(n_images + 1, 512)
-    return n_images + 1, _timed(lambda: scorer.score(truth, made), device) / 2  # here two sets, in notebooks one
+    truth, images = pictures(n_images + 1, sizes.image_side), pictures(n_images + 1, 512)
+    return n_images + 1, _timed(lambda: scorer.score(truth, images), device) / 2  # two sets are embedded here, one in notebooks
 
 
 STAGES = {
@@ -285,8 +291,8 @@ STAGES = {
     "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),
     "ridge to vision tokens": _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16),
     "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_DECODED * sizes.n_test, _decode),
-    "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
+    "diffusion: in and out of latents": Stage("images", _n_refined, _autoencode),
     "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * n_walked(run), _walk),
-    "Stable Diffusion: steps": Stage("image steps", lambda run, sizes: TAKAGI * sizes.n_test * bool(asked_for(run)), _walk_alone),
+    "Stable Diffusion: steps": Stage("image steps", lambda run, sizes: TAKAGI * sizes.n_test * bool(asked_for(run)), _walk_sd),
     "eight scores": Stage("images", _n_scored, _score),
 }

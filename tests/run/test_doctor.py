@@ -96,7 +96,7 @@ def test_missing_weights_come_with_their_source(project):
 def test_a_judge_that_is_not_there_is_named(project):
     weights = found(load_run("demo", clip_judge="weights/bigg"), "weights")
     assert not weights.fine and f"{project / 'weights' / 'bigg'}: you: a folder with a CLIP" in weights.found
-    assert weights.remedy == "Put it there, or correct the line that names it."
+    assert weights.remedy == "Put it at this path, or correct the line of the parameter file that names it."
     (project / "params" / "recipes" / "mine.yaml").write_text("clip: weights/vit\ndemo: {clip: weights/other}\n")
     weights = found(load_run("demo", recipes=["mine"]), "weights")
     place = f"{project / 'weights' / 'other'}: you: a folder with a CLIP, or correct `clip` of the recipe mine"
@@ -150,7 +150,7 @@ def test_data_that_are_there_are_not_asked_for_again(project, twin):
 def test_the_preflight_says_what_a_run_takes_and_how_it_knows(project, capsys):
     main(["doctor", "demo"])
     said = capsys.readouterr().out
-    assert "typical, for want of files" in said and f"on {rates.machine_name('auto')}:" in said
+    assert "typical values, because files are missing" in said and f"on {rates.machine_name('auto')}:" in said
     assert all(f"| {name} " in said for name in costs.COUNTED) and "| not known yet |" in said
     assert "The whole run: not known yet (its first run records it)." in said
     record(project, "demo", *costs.COUNTED)
@@ -173,7 +173,7 @@ def test_checks_of_the_data_print_what_was_expected_and_what_came(project, twin,
     monkeypatch.setattr(cli, "load_run", lambda name: run)
     assert main(["doctor", "small", "--data"]) == 0
     said = capsys.readouterr().out
-    assert "beginning with image 2951: expected 2951, came 2951" in said and "FAIL" not in said
+    assert "beginning with image 2951: expected 2951, found 2951" in said and "FAIL" not in said
     subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
     train, test = (np.unique(subject.image_ids[some]) for some in (~subject.is_test, subject.is_test))
     name = betas.split_hash(train, test)
@@ -183,7 +183,7 @@ def test_checks_of_the_data_print_what_was_expected_and_what_came(project, twin,
     monkeypatch.setattr(nsd_checks, "first_contact", lambda subject, version: broken)
     assert main(["doctor", "small", "--data"]) == 1
     said = capsys.readouterr().out
-    assert "FAIL A thing: expected 4, came 5\n     -> Get it.\n-    Another: not there" in said
+    assert "FAIL A thing: expected 4, found 5\n     -> Get it.\n-    Another: not there" in said
 
 
 def test_data_that_are_missing_fail(project, capsys):

@@ -64,11 +64,11 @@ def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, toy, monkeypa
     row = table.loc["ridge to latents"]
     assert row["hours a subject"] == pytest.approx(row["seconds"] / 3600) and row["memory GiB"] > 0.1
     assert said[0].startswith("ridge to latents: starting (1 of 1")
-    with pytest.raises(RuntimeError, match="stopped in 'ridge to latents': ValueError"):
+    with pytest.raises(RuntimeError, match="failed in 'ridge to latents': ValueError"):
         rehearsal.rehearse(run, n_images=1, sizes=full_size.Sizes(n_train=1, n_voxels=3), report=said.append)
     with pytest.raises(ValueError, match="n_images must be at least 1, got 0"):
         rehearsal.rehearse(run, n_images=0)
-    with pytest.raises(ValueError, match=r"n_steps is 1, of which none is left at strength .*; wanted at least 2"):
+    with pytest.raises(ValueError, match=r"n_steps=1 means no step at strength .*: wanted at least 2"):
         rehearsal.rehearse(run, n_images=1, n_steps=1)
 
 
@@ -111,9 +111,9 @@ def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
         file = tmp_path / "runs" / name / rehearsal.FILE
         file.parent.mkdir(parents=True)
         file.write_text(content)
-    with pytest.raises(ValueError, match=r"bad/.* is no whole rehearsal \(.*remove it, or rehearse that run again"):
+    with pytest.raises(ValueError, match=r"bad/.* is not a complete rehearsal \(.*remove it, or rehearse that run again"):
         rehearsal.read(tmp_path / "runs" / "bad" / rehearsal.FILE)
-    with pytest.warns(UserWarning, match="bad/.* is no whole rehearsal"):
+    with pytest.warns(UserWarning, match="bad/.* is not a complete rehearsal"):
         [(table, *_)] = rehearsal.saved(tmp_path)
     assert table["a second"].tolist() == [2.0]
 

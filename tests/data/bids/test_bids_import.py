@@ -109,7 +109,7 @@ def test_the_doctor_looks_at_such_a_run(dataset, project, capsys, house_style):
     assert main(words(dataset)) == 0
     assert main(["doctor", "mine", "--data"]) == 0
     said = capsys.readouterr().out
-    assert "ok   data      raw/sub-01, 2 sessions, every file is there" in said and "-    4 rows left out: no stim_file" in said
+    assert "ok   data      raw/sub-01, 2 sessions, no file is missing" in said and "-    4 rows left out: no stim_file" in said
     main(["doctor", "mine"])
     assert "Expected for 10 + 2 images, 165 voxels" in capsys.readouterr().out
 
