@@ -92,26 +92,26 @@ class Run(Strict):
 
     @model_validator(mode="after")
     def _fields_agree(self):
-        if sum(given is not None for given in (self.subject, self.bids, self.betas_files)) != 1:
+        if sum(source is not None for source in (self.subject, self.bids, self.betas_files)) != 1:
             raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files`.")
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
-            raise ValueError(f"text_weight={self.text_weight}: no captions are named to learn from; set it to 0, or name some.")
+            raise ValueError(f"text_weight={self.text_weight} needs captions, but no file is named: set it to 0, or name one.")
         if self.section and self.split == "official" and not getattr(self, self.section).test:
-            raise ValueError(f"split=official: the section {self.section} names no `test` set; name one, or take split: random.")
+            raise ValueError(f"split=official: the section {self.section} names no `test` set: name one, or set split: random.")
         if self.glm_sessions > self.n_sessions:
             raise ValueError(f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: lower glm_sessions.")
         if self.betas_files is not None and self.betas != "nsd":
-            raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
+            raise ValueError("betas_files: there are no time series to fit; wanted betas: nsd, the betas in the files.")
         if self.bids is not None and self.betas != "glm":
-            raise ValueError("bids: no betas come with the data, wanted betas: glm, those that notebook 01 fits.")
+            raise ValueError("bids: the data contain no betas; wanted betas: glm, the betas that notebook 01 fits.")
         for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "recipes", "group"):
-            if len(set(values := list(getattr(self, name)))) < len(values):
-                raise ValueError(f"{name}={values} holds one value twice, and a result would count double.")
+            values = list(getattr(self, name))
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}={values} contains a value twice, so its result would count twice: remove one.")
             if name in ("layer_counts", "noise_amplitudes") and (len(values) < 2 or values != sorted(values)):
-                raise ValueError(f"{name}={values}: wanted two values or more, ascending, to be compared.")
+                raise ValueError(f"{name}={values}: wanted two values or more, ascending.")
         if self.n_layers > max(self.layer_counts):
-            counts = f"layer_counts={list(self.layer_counts)}, and notebook 03 keeps no more"
-            raise ValueError(f"n_layers={self.n_layers} is more than the largest of {counts}: add it there.")
+            raise ValueError(f"n_layers={self.n_layers} exceeds all layer_counts={list(self.layer_counts)}: add it there.")
         return self
 
     @property
@@ -120,16 +120,16 @@ class Run(Strict):
         return next((name for name in ("bids", "betas_files") if getattr(self, name) is not None), None)
 
     def __repr__(self):
-        return "\n".join([f"Parameters as used: run {self.name!r}", *(f"  {name:<17}{value}" for name, value in self._shown())])
+        return "\n".join([f"Parameters as used: run {self.name!r}", *(f"  {name:<17}{value}" for name, value in self._rows())])
 
     __str__ = __repr__
 
     def _repr_html_(self):
-        rows = "".join(f"<tr><td><code>{name}</code></td><td>{html.escape(value)}</td></tr>" for name, value in self._shown())
+        rows = "".join(f"<tr><td><code>{name}</code></td><td>{html.escape(value)}</td></tr>" for name, value in self._rows())
         title = f"Parameters as used: run {html.escape(self.name)!r}"
         return f"<details><summary>{title}</summary><table>{rows}</table></details>"
 
-    def _shown(self):
+    def _rows(self):
         """Pairs (field, value as text); paths below the root are relative to it, and of the root only its name is shown."""
         for name in type(self).model_fields:
             value = getattr(self, name)
@@ -195,7 +195,7 @@ def load_run(name="demo", **overrides):
     fields = {"name": name, "root": root}
     for file in parameter_files(name, root):
         fields |= _read(file)
-    fields |= _known({key: value for key, value in overrides.items() if value is not None}, "load_run")
+    fields |= _checked({key: value for key, value in overrides.items() if value is not None}, "load_run")
     _refuse_ignored(name, overrides, sys._getframe(1).f_globals)
     try:
         run = Run(**fields)
@@ -204,8 +204,8 @@ def load_run(name="demo", **overrides):
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
     paths["clip_judge"] = run.clip_judge and root / run.clip_judge
     if run.section:
-        places = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
-        paths[run.section] = getattr(run, run.section).model_copy(update=places)
+        folders = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
+        paths[run.section] = getattr(run, run.section).model_copy(update=folders)
     return run.model_copy(update=paths)
 
 
@@ -219,7 +219,7 @@ def parameter_files(name, root=None):
     if (like := _read(files[-1]).get("like")) is not None:
         if like not in run_names(root) or "like" in _read(folder / f"{like}.yaml"):
             raise ValueError(
-                f"params/{name}.yaml: like {like!r}: wanted a run that is like no other{nearest(str(like), run_names(root))}"
+                f"params/{name}.yaml: like {like!r}: wanted a known run without `like`{nearest(str(like), run_names(root))}"
             )
         files.insert(1, folder / f"{like}.yaml")
     return files
@@ -256,7 +256,7 @@ def _read(file):
         raise ValueError(f"params/{file.name} {error}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"params/{file.name} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
-    return _known(fields, f"params/{file.name}")
+    return _checked(fields, f"params/{file.name}")
 
 
 def _is_plain(name):
@@ -264,7 +264,7 @@ def _is_plain(name):
     return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None
 
 
-def _known(fields, source):
+def _checked(fields, source):
     """`fields` unchanged; raises ValueError for keys that neither a run nor its sections have."""
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
     for name, section in {"simulation": Simulation, "bids": Bids, "betas_files": BetasFiles}.items():
@@ -279,14 +279,14 @@ def _known(fields, source):
 
 def _refuse_ignored(name, overrides, caller):
     """Raise ValueError for a parameter that a notebook's first cell sets but does not pass on; `caller` holds its globals."""
-    openings = [cell for cell in caller.get("In", ()) if re.search(r"^run *= *['\"]", cell, re.M)]
-    if not openings or caller.get("run") != name:  # not a notebook, or its run is loaded already
+    first_cells = [cell for cell in caller.get("In", ()) if re.search(r"^run *= *['\"]", cell, re.M)]
+    if not first_cells or caller.get("run") != name:  # not a notebook, or its run is loaded already
         return
-    for key in re.findall(r"^(\w+) *=(?!=)", openings[-1], re.M):
+    for key in re.findall(r"^(\w+) *=(?!=)", first_cells[-1], re.M):
         if key not in {"run", *overrides} and caller.get(key) is not None:
             raise ValueError(
                 f"This notebook takes no parameter {key!r}{nearest(key, overrides)} It takes: {', '.join(overrides) or 'none'}. "
-                "What only cells of your own read belongs into one of them, not into the cell that sets `run`."
+                "Set variables of your own cells in one of these, not in the cell that sets `run`."
             )
 
 
@@ -295,6 +295,6 @@ def explain(error):
     lines = []
     for item in error.errors():
         field = ".".join(map(str, item["loc"]))
-        got = f", got {item['input']!r}" if field and item["type"] != "missing" else ""
-        lines.append("  " + ": ".join(filter(None, [field, item["msg"].removeprefix("Value error, ")])) + got)
+        value = f", got {item['input']!r}" if field and item["type"] != "missing" else ""
+        lines.append("  " + ": ".join(filter(None, [field, item["msg"].removeprefix("Value error, ")])) + value)
     return "\n".join(lines)

@@ -31,8 +31,8 @@ class _Loader(yaml.SafeLoader):
         kind = "int" if node.tag.endswith("int") else "float"
         return getattr(super(), f"construct_yaml_{kind}")(node)
 
-    def _refuse(self, problem, place):
-        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=place.start_mark)
+    def _refuse(self, problem, node):
+        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
 for _kind in ("int", "float"):
@@ -60,16 +60,16 @@ def _parsed(text):
 def local_folder(path):
     """Return `path` with `~` expanded; raises ValueError for $VARIABLE, s3://... and the like, which are not expanded."""
     if "\0" in str(path):
-        raise ValueError("a path holds no NUL byte")
-    if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError("a path must not contain a NUL byte")
+    if part := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise ValueError(
-            f"wanted a folder of this machine, written out (~ is your home): {wrong[0]!r} is not looked up, so mount or copy "
+            f"wanted a folder of this machine, written out (~ is your home): {part[0]!r} is not looked up, so mount or copy "
             "what lies elsewhere"
         )
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ValueError("wanted a folder, and there is no such user whose home it begins with") from None
+        raise ValueError("wanted a folder, but it begins with the home of a user who does not exist") from None
 
 
 class Strict(BaseModel):
@@ -79,7 +79,7 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _only_switches_are_true(cls, value, info):
+    def _refuse_bools(cls, value, info):
         items = value if isinstance(value, list | tuple) else [value]
         if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(item, bool) for item in items):
             raise ValueError("Input should not be true or false (nor yes, no, on or off, unless quoted)")

@@ -465,7 +465,7 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     assert (subject.n_trials, subject.split, subject.is_test.sum() > 0) == (18, "random", True)
     with pytest.raises(ValueError, match="split=official: the section betas_files names no `test` set"):
         load_run("mine", split="official")
-    with pytest.raises(ValueError, match="betas_files: there are no time series to fit, wanted betas: nsd, those in the files"):
+    with pytest.raises(ValueError, match="betas_files: there are no time series to fit; wanted betas: nsd"):
         load_run("mine", betas="glm")
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))
     with pytest.raises(ValueError, match="'image' is no setting of the section betas_files: did you mean 'images'"):
@@ -551,9 +551,9 @@ def test_betas_that_are_fitted_anew_in_place_count_in_what_results_come_from(tmp
         ({"kind": "statmaps"}, "statmaps: set table"),
         (
             {"kind": "algonauts", "mask": "m.nii"},
-            "mask is read of glmsingle, laion, statmaps, and not of algonauts: leave it out.",
+            "mask is used by glmsingle, laion, statmaps, not by algonauts: leave it out.",
         ),
-        ({"kind": "laion", "flat_order": "F"}, "flat_order is read of glmsingle, and not of laion"),
+        ({"kind": "laion", "flat_order": "F"}, "flat_order is used by glmsingle, not by laion"),
         ({"kind": "statmaps", "table": "t.tsv", "pattern": "t[0-9]+"}, "wanted one group, the number of the trial"),
         ({"kind": "statmaps", "table": "t.tsv", "pattern": "t([0-9]+"}, "is no regular expression"),
     ],

@@ -218,7 +218,7 @@ def test_members_of_a_group_are_runs(project):
 
 @pytest.mark.parametrize("field", ["data", "weights", "store"])
 def test_folders_hold_no_nul(project, field):
-    with pytest.raises(ValueError, match=rf"{field}: a path holds no NUL byte, got 'a\\x00b'"):
+    with pytest.raises(ValueError, match=rf"{field}: a path must not contain a NUL byte, got 'a\\x00b'"):
         load_run("small", **{field: "a\0b"})
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_is_like_another_has_its_data_store_and_parameters_but_for_it
 
 
 @pytest.mark.parametrize(
-    ("like", "hint"), [("smalll", "did you mean 'small'"), ("complete", "wanted a run that is like no other")]
+    ("like", "hint"), [("smalll", "did you mean 'small'"), ("complete", "wanted a known run without `like`")]
 )
 def test_a_run_can_be_like_one_that_there_is_and_that_stands_for_itself(project, like, hint):
     (project / "params" / "longer.yaml").write_text(f"like: {like}\n")
@@ -97,7 +97,7 @@ def test_unknown_run_names_the_nearest_and_all(project):
         ({"layer_counts": [31, 15]}, r"layer_counts=\[31, 15\]: wanted two"),
         ({"noise_amplitudes": [0]}, r"noise_amplitudes=\[0\.0\]: wanted two"),
         ({"noise_amplitudes": [256, 0]}, r"noise_amplitudes=\[256\.0, 0\.0\]: wanted two"),
-        ({"n_layers": 40}, r"n_layers=40 is more than the largest of layer_counts=\[5, 15, 31\]"),
+        ({"n_layers": 40}, r"n_layers=40 exceeds all layer_counts=\[5, 15, 31\]"),
     ],
 )
 def test_wrong_values_are_refused_in_words(project, given, message):
@@ -106,7 +106,7 @@ def test_wrong_values_are_refused_in_words(project, given, message):
 
 
 def test_a_bids_run_that_does_not_fit_its_betas_is_refused(project):
-    with pytest.raises(ValueError, match="bids: no betas come with the data, wanted betas: glm, those that notebook 01 fits"):
+    with pytest.raises(ValueError, match="bids: the data contain no betas; wanted betas: glm, the betas that notebook 01 fits"):
         load_run("bids", betas="nsd")
 
 
@@ -144,10 +144,10 @@ def test_files_are_strict(project):
         ("store: ${SCRATCH}", r"store: wanted a folder of this machine.*'\$\{' is not looked up"),
         ("data: s3://natural-scenes-dataset", r"data: wanted a folder of this machine.*'s3:/' is not looked up"),
         ("weights: https://example.org/x", "weights: wanted a folder of this machine"),
-        ("weights: ~nobody-of-that-name/x", "weights: wanted a folder, and there is no such user"),
+        ("weights: ~nobody-of-that-name/x", "weights: wanted a folder, but it begins with the home of a user"),
         ("seed: -1", "seed: Input should be greater than or equal to 0, got -1"),
         ("decoder_seeds: [0, 4294967296]", r"decoder_seeds\.1: Input should be less than 4294967296"),
-        ("decoder_seeds: [0, 1, 0]", r"decoder_seeds=\[0, 1, 0\] holds one value twice, and a result would count double"),
+        ("decoder_seeds: [0, 1, 0]", r"decoder_seeds=\[0, 1, 0\] contains a value twice, so its result would count twice"),
     ],
 )
 def test_what_can_be_misread_is_refused(project, line, message):

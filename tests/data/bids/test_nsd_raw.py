@@ -124,7 +124,7 @@ def test_several_tasks_follow_each_other_within_a_session(root, project, house_s
     [
         ("rest", "has no sub-01_ses-nsd01_task-rest_run-1_events.tsv in"),
         ("prfbar", "has no sub-01_ses-prffloc_task-prfbar_run-1_events.tsv in"),
-        ("nsdcore,", "wanted the label of a task, or several with commas between"),
+        ("nsdcore,", "wanted the label of a task, or several separated by commas"),
         ("floc", "The events name the picture in no known column that all tables have"),
         (
             "nsdcore,attA",
