@@ -19,8 +19,9 @@ def disagreements(files):
     Differences caused by a variant's own parameters do not count.
     """
     notes = {file.stem: read_note(file) for file in files}
-    if silent := [page for page, note in notes.items() if "artifacts" not in note]:
-        return [f"what {', '.join(silent)} was made from is not noted there"]
+    without_note = [page for page, note in notes.items() if "artifacts" not in note]
+    if without_note:
+        return [f"{', '.join(without_note)}: no record of parameters and results"]
     try:
         return _other_parameters(notes) or _other_results(notes)
     except ValueError as error:  # the parameter file is missing or invalid
@@ -31,16 +32,16 @@ def variants(page):
     """Return the executed pages of a page's variants: {page: parameters that differ from the run's file}."""
     files = sorted(page.parent.glob(f"{page.stem}{MARK}*.ipynb"))
     changed = {file: read_note(file).get("changed") for file in files if not file.stem.endswith(".partial")}
-    return {file: differing for file, differing in changed.items() if differing}
+    return {file: parameters for file, parameters in changed.items() if parameters}
 
 
 def _other_parameters(notes):
     """The parameters that have changed since a page was made."""
-    pages = {}
+    pages_of = {}
     for page, note in notes.items():
-        for phrase in changed_fields(note["run"], fields(run_with(note["run"]["name"], note["changed"]))):
-            pages.setdefault(phrase, []).append(page)
-    return [f"{phrase} (made before that: {', '.join(those)})" for phrase, those in pages.items()]
+        for change in changed_fields(note["run"], fields(run_with(note["run"]["name"], note["changed"]))):
+            pages_of.setdefault(change, []).append(page)
+    return [f"{change} (pages made before: {', '.join(pages)})" for change, pages in pages_of.items()]
 
 
 def _other_results(notes):
@@ -58,7 +59,7 @@ def _other_results(notes):
         if path and (path / MANIFEST).is_file():
             pages.setdefault(path.name.rpartition("-")[2], []).append("the store for the present code")
     return [
-        f"{name} is " + ", but ".join(f"{version} in {', '.join(those)}" for version, those in pages.items())
+        f"{name} is " + ", but ".join(f"{version} in {', '.join(names)}" for version, names in pages.items())
         for (name, _), pages in versions.items()
         if len(pages) > 1
     ]

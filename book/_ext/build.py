@@ -63,9 +63,9 @@ def build(root, *, local=False):
     command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
     paths = [str(EXTENSIONS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, env=environment)
-    if done.returncode or not page.is_file():
-        sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
+    process = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, env=environment)
+    if process.returncode or not page.is_file():
+        sys.stderr.write(process.stdout[-4000:] + process.stderr[-8000:])
         raise RuntimeError("The book was not built: see the warnings above; each counts as an error.")
     page.with_name(BUILT).touch()
     return page
@@ -77,13 +77,13 @@ def is_current(root, *, local=False):
     toc = marker.parents[1] / TABLE
     if not toc.is_file() or yaml.safe_load(toc.read_text()) != table:
         return False
-    made_from = [root / "_config.yml"] + [_source(root, page) for page in _pages(table)]
-    made_from += [*(root / "runs").glob("*/*.json"), *(root / "book" / "data").glob("*/*.*")]
-    made_from += (
-        path for place in ("book", "book/_ext", "book/static", "book/data", "params") for path in (root / place).glob("*.*")
-    )
-    made_from += (path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*") if path.suffix != ".pyc")
-    return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
+    files = [root / "_config.yml"] + [_source(root, page) for page in _pages(table)]
+    files += [*(root / "runs").glob("*/*.json"), *(root / "book" / "data").glob("*/*.*")]
+    for folder in ("book", "book/_ext", "book/static", "book/data", "params"):
+        files += (root / folder).glob("*.*")
+    for folder in ("nsdlib", "zoo/demo"):
+        files += (path for path in (root / folder).rglob("*.*") if path.suffix != ".pyc")
+    return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in files)
 
 
 def contents(root, *, local=False):
@@ -101,9 +101,10 @@ def contents(root, *, local=False):
         for chapter in part["chapters"]:
             if (source := sources[chapter["file"]]) in executed:
                 chapter["title"] = f"{source.name[:2]} {_title(source)}"
-                sections, unfit = _variants(chapter["file"], source, executed)
-                conflicts |= unfit
-                chapter |= {"sections": sections} if sections else {}
+                sections, variant_conflicts = _variants(chapter["file"], source, executed)
+                conflicts |= variant_conflicts
+                if sections:
+                    chapter["sections"] = sections
             for page in (chapter, *chapter.get("sections", ())):
                 page["file"] = publish.place(page["file"], withheld)
     return table, conflicts
@@ -144,7 +145,7 @@ def _variants(page, source, executed):
 
 def _conflict(what, problems, again):
     """A sentence about inconsistent pages and how to update them."""
-    return f"{what} do not agree: {'; '.join(problems)}. `{again}` makes them anew; what the store has is not computed again."
+    return f"{what} do not agree: {'; '.join(problems)}. `{again}` makes them again; results in the store are reused."
 
 
 def chapters(root, *, local=False):

@@ -17,8 +17,8 @@ N_NODES = 4  # nodes of a small cluster
 def read(root, name):
     """Load a table of `book/data/` (pandas.DataFrame) and the last line of its header: date and versions (str)."""
     file = root / "book" / "data" / f"{name}.csv"
-    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
+    header = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    return pd.read_csv(file, comment="#"), header[-1].removeprefix("# ")
 
 
 def faults_table(root):
@@ -41,13 +41,13 @@ def events_table(root):
     """Event tables by outcome, and the number of data sets without a refused table."""
     table, _ = read(root, "events")
     table["refused"] = table.outcome.str.startswith("refused")
-    whole = ~table.groupby(["dataset", "task"]).refused.any()
+    is_complete = ~table.groupby(["dataset", "task"]).refused.any()
     table["dataset"] = table.dataset.where(table.refused, "")
     rows = table.groupby(["refused", "outcome"]).agg(
         tables=("tables", "sum"), sets=("tables", "size"), of=("dataset", lambda names: ", ".join(sorted(set(names))))
     )
     rows = rows.sort_values(["refused", "tables"], ascending=[True, False]).reset_index("outcome").to_dict("records")
-    total = f"**{whole.sum()} of {len(whole)} sets: no table refused**"
+    total = f"**{is_complete.sum()} of {len(is_complete)} sets: no table refused**"
     rows.append({"outcome": total, "tables": table.tables.sum(), "sets": "", "of": ""})
     return pd.DataFrame(rows).to_markdown(index=False)
 
@@ -62,25 +62,25 @@ def event_tables_table(root):
 
 def forecast_table(root):
     """Hours of each stage for one subject, and of all four subjects, on every machine with a rehearsal."""
-    columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
+    columns, inputs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
     for table, machine, day in rehearsal.saved(root):
-        hours = {name: rehearsal.subject_hours(table, *of_run) for name, of_run in runs.items()}
+        hours = {name: rehearsal.subject_hours(table, run, sizes) for name, (run, sizes) in inputs.items()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}
         column |= {f"{SUBJECT}, all": hours[SUBJECT].sum(), "four subjects, one machine": spread(totals, 1)}
         column |= {f"four subjects, {N_NODES} such machines": spread(totals, N_NODES)}
-        label = f"{machine}, {day}{rehearsal.left_out(table, *runs[SUBJECT])}"
+        label = f"{machine}, {day}{rehearsal.left_out(table, *inputs[SUBJECT])}"
         columns[label] = {stage: f"{value:.3g}" for stage, value in column.items()}
     if not columns:
-        return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this place."
+        return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this table."
     return pd.DataFrame(columns).rename_axis("hours").to_markdown(disable_numparse=True)
 
 
 def sizes_table(_):
     """Images and bytes of each subject, with and without a GPU."""
-    without, table = (forecast(_runs(), is_gpu=is_gpu) for is_gpu in (False, True))
+    without_gpu, table = (forecast(_runs(), is_gpu=is_gpu) for is_gpu in (False, True))
     names = ["images", "memory GB", "GPU GB", "results GB", "to fetch GB"]
-    return table[names].assign(**{"memory GB without a GPU": without["memory GB"]}).to_markdown()
+    return table[names].assign(**{"memory GB without a GPU": without_gpu["memory GB"]}).to_markdown()
 
 
 def _runs():

@@ -23,7 +23,7 @@ from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, source
 
 GENERATED = ("why", "paper", "reliability", "state", "your_own_data")
 LABELS = {name: metric.title for name, metric in METRICS.items()}
-WHAT = {
+MEANINGS = {
     "pairwise": "compares pixels",
     "two-way": "fraction of other images that it resembles less; chance 0.5",
     "distance": "1 - correlation of features",
@@ -45,7 +45,7 @@ def fill(template, tables, source) -> str:
     """
     names = re.findall(r"\{\{(\w+)\}\}", template)
     if sorted(names) != sorted(tables):
-        raise ValueError(f"the template must hold each of {', '.join(tables)} once, it holds {', '.join(names)}.")
+        raise ValueError(f"the template must contain each of {', '.join(tables)} once, it contains {', '.join(names)}.")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: tables[match[1]](source), template)
 
 
@@ -57,9 +57,9 @@ def _who(stores):
         with store.load("scores") as scores:
             n_images = scores.sizes["test_image"]
         kind = "simulated subject" if run.simulation else "subject" if run.section else "NSD subject"
-        who = kind if run.section else f"{kind} {run.subject}"
+        subject = kind if run.section else f"{kind} {run.subject}"
         lines.append(
-            f"- `{name}`: {who}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
+            f"- `{name}`: {subject}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
         )
         lines += [f"- shipped beside `{name}`: {shipped}" for shipped in beside(run).values()]
@@ -91,7 +91,7 @@ def _meanings(_):
     rows = {
         LABELS[name]: {
             "compares": f"{metric.network}, {metric.feature}" if metric.network else "the images",
-            "how": WHAT[metric.kind],
+            "how": MEANINGS[metric.kind],
             "level": "meaning" if metric.semantic else "structure",
         }
         for name, metric in METRICS.items()
@@ -111,8 +111,8 @@ def _latents(stores):
                 text = statistics.as_text(table, digits=4).iloc[:, 0] + cut_off
                 columns[f"`{name}`, {measure.upper()} (n = {table.n})"] = text
     table = pd.DataFrame(columns)
-    own = [name for name in table.index if name not in paper.index]
-    return table.reindex([*paper.index, *own]).fillna("").rename_axis("decoder").to_markdown()
+    unpublished = [name for name in table.index if name not in paper.index]
+    return table.reindex([*paper.index, *unpublished]).fillna("").rename_axis("decoder").to_markdown()
 
 
 def _systems(stores):
@@ -131,8 +131,8 @@ def _systems(stores):
     names = LABELS | RETRIEVAL | {"n_test": "test images", "recipe": "recipe here"}
     parts = ["subjects", "n_test", "protocol", *METRICS], ["recipe", "year", "subjects", *RETRIEVAL, "source"]
     table = table.astype(object).fillna("").astype(str)
-    shown = (table[["system", *part]].rename(columns=names) for part in parts)
-    return "\n\n".join(part.to_markdown(index=False, disable_numparse=True) for part in shown)
+    tables = (table[["system", *part]].rename(columns=names) for part in parts)
+    return "\n\n".join(part.to_markdown(index=False, disable_numparse=True) for part in tables)
 
 
 def _sources(_):
@@ -165,7 +165,7 @@ def _noise(stores):
         for amplitude in table.amplitude.values:
             rows[f"`{name}`: {amplitude:g} (n = {table.n})"] = _cells(table.sel(amplitude=amplitude), store.run)
         pure = statistics.summary(refined.pure_noise, **_bootstrap(stores))
-        rows[f"`{name}`: pure noise in its place (n = {pure.n})"] = _cells(pure, store.run)
+        rows[f"`{name}`: pure noise instead (n = {pure.n})"] = _cells(pure, store.run)
     return _below(paper, rows, "noise")
 
 
@@ -177,10 +177,10 @@ def _below(paper, rows, name):
 
 def _with_shipped(stores, artifact):
     """The stores that have an artifact, each followed by the shipped results of similar runs with fully trained networks."""
-    together = {}
+    with_shipped = {}
     for name, store in stores.items():
-        together |= {name: store} | beside(store.run)
-    return {name: store for name, store in together.items() if store.has(artifact)}
+        with_shipped |= {name: store} | beside(store.run)
+    return {name: store for name, store in with_shipped.items() if store.has(artifact)}
 
 
 def _audit(_):
@@ -236,7 +236,7 @@ def write(root):
     runs = sorted(usable_runs(run_names(root)), key=_rank)
     run = next((run for run in runs if claims.ready(run)), None)
     if run is None:
-        raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")
+        raise FileNotFoundError("no run has all results that the page on the paper shows: run `make demo` first.")
     book = root / "book"
     for name, text in (
         ("why", why_page(run, (book / "why.template.md").read_text())),

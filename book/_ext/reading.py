@@ -45,8 +45,8 @@ def fold_code(_app, document):
     for cell in document.findall(nodes.container):
         if cell.get("nb_element") == "cell_code":
             cell["hide_mode"] = cell.get("hide_mode") or "input"
-            what = "code and output" if cell["hide_mode"] == "all" else "code"
-            cell["prompt_show"], cell["prompt_hide"] = f"Show {what}", f"Hide {what}"
+            content = "code and output" if cell["hide_mode"] == "all" else "code"
+            cell["prompt_show"], cell["prompt_hide"] = f"Show {content}", f"Hide {content}"
 
 
 def open_with_figure(app, document, name):
@@ -66,9 +66,9 @@ def open_with_figure(app, document, name):
         text.astext() for cell in cells[FINDING] for text in cell.findall(nodes.literal_block) if "stream" in text["classes"]
     )
     finding = nodes.paragraph("", " ".join(" ".join(printed).split()), classes=["nsd-finding"])
-    copy = image.deepcopy()
-    copy["alt"] = f"The main figure of this page, from the section {section[0].astext()}."
-    lead = nodes.container("", finding, copy, source, classes=["nsd-lead", "cell_output"])
+    figure = image.deepcopy()
+    figure["alt"] = f"The main figure of this page, from the section {section[0].astext()}."
+    lead = nodes.container("", finding, figure, source, classes=["nsd-lead", "cell_output"])
     first.parent.insert(first.parent.index(first) + 1, lead)
 
 
@@ -77,8 +77,8 @@ def _duration(app, name):
     record = Path(app.srcdir, f"{name}.json")
     if not record.is_file():
         return ""
-    found = json.loads(record.read_text())
-    return f". This page ran in {clock(found['seconds'])} on {found['machine']}."
+    entries = json.loads(record.read_text())
+    return f". This page ran in {clock(entries['seconds'])} on {entries['machine']}."
 
 
 def fold_tables(_app, page, _template, context, _doctree):
@@ -87,12 +87,12 @@ def fold_tables(_app, page, _template, context, _doctree):
     This changes `context["body"]`, the HTML of a page. `book/static/tables.js` fits tables to phones.
     """
     longest = LONG if page.startswith("runs/") else float("inf")
-    context["body"] = TABLE.sub(lambda found: _folded(_breakable(found[0]), longest), context.get("body", ""))
+    context["body"] = TABLE.sub(lambda match: _folded(_breakable(match[0]), longest), context.get("body", ""))
 
 
 def _breakable(table):
     """The HTML of a table with permitted line breaks in long names, such as those of files and tests."""
-    return NAME.sub(lambda name: BREAK.sub("<wbr>", name[0]), table)
+    return NAME.sub(lambda match: BREAK.sub("<wbr>", match[0]), table)
 
 
 def _folded(table, longest):
@@ -103,8 +103,8 @@ def _folded(table, longest):
     means, n_intervals = INTERVAL.subn("", table)
     if not n_intervals:
         return table
-    whole = re.sub(r' id="[^"]*"', "", table)  # ids must be unique on a page
-    return f'{means}<details class="nsd-fold"><summary>The same with intervals</summary>{whole}</details>'
+    with_intervals = re.sub(r' id="[^"]*"', "", table)  # ids must be unique on a page
+    return f'{means}<details class="nsd-fold"><summary>The same with intervals</summary>{with_intervals}</details>'
 
 
 def describe_images(_app, document, _name):
@@ -127,7 +127,7 @@ def alternative(heading, title, prose):
     """Compose an alternative text, one line, from heading, title and the first sentences of the prose; each may be empty."""
     text = LABEL.sub("", " ".join(prose.split()))
     first, *longer = accumulate(re.split(r"(?<=[.:;?!]) ", text), "{} {}".format)
-    kept = [first, *(whole for whole in longer if len(whole) <= LONGEST)][-1]
-    kept = kept[:1].upper() + kept[1:].rstrip(" :;")
+    prose = [first, *(text for text in longer if len(text) <= LONGEST)][-1]
+    prose = prose[:1].upper() + prose[1:].rstrip(" :;")
     names = [part if part[-1] in ".:?!" else f"{part}." for part in (heading, title) if part]
-    return " ".join([*names, kept]).strip()
+    return " ".join([*names, prose]).strip()

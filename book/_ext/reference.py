@@ -11,20 +11,20 @@ WINGS = ("params", "core", "data", "twin", "study", "store", "run", "plots")
 NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # names of the pages
 INTRO = """# Reference
 
-What notebooks and users import, wing by wing: `from nsdlib.core import Ridge`. A wing imports only those that stand before it,
-and `core` nothing else of nsdlib. Shapes are written with these names of axes:
+The public names of each subpackage, for example `from nsdlib.core import Ridge`. A subpackage imports only from those above it,
+and `core` imports nothing else of nsdlib. Shapes use these names of axes:
 `n_trials, n_images, n_repeats, n_runs, n_volumes, n_voxels, n_latents, n_layers, n_tokens, n_features`.
 
-| wing | what it is |
+| subpackage | content |
 |---|---|
 """
 
 
 def pages() -> dict[str, str]:
     """Make all pages of the reference, {name below `book/`: Markdown}; the first is the index of the subpackages."""
-    made = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
+    subpackages = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
     rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in WINGS]
-    return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | made
+    return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | subpackages
 
 
 def write(root):

@@ -37,7 +37,7 @@ MEASURE = "inception"  # distinguishes objects; the stand-in for CLIP responds t
 CAPTION = """\
 Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles
 are of the mean rank in eight scores (n = {n} test images). Judged by a small stand-in for Inception, a refined image resembles
-its own scene more than another in {found} of comparisons (95 % interval; chance 0.50, best retrieved training image
+its own scene more than another in {correct} of comparisons (95 % interval; chance 0.50, best retrieved training image
 {retrieved:.2f}, {label} {labelled:.2f}). SSIM is {ssim} (the best floor, {name}: {floor:.2f}).
 """
 
@@ -65,17 +65,17 @@ def first_sight(run) -> str:
                 + caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
             )
     except MissingArtifact:
-        return WITHHELD.format(name=run.name, why="its results are not those of the present code; run it again")
+        return WITHHELD.format(name=run.name, why="its results are not of the present code; run it again")
 
 
 def caption(values, **bootstrap):
     """Return the caption of the pictures in Markdown, from scores (system, metric, test_image)."""
     table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE, "ssim"]), **bootstrap)
-    found, ssim = statistics.as_text(table, digits=2).iloc[0]
+    correct, ssim = statistics.as_text(table, digits=2).iloc[0]
     best = floors.best(values)
     label, means = best.floor.sel(system="best label", metric=MEASURE).item(), best.mean("test_image")
     return CAPTION.format(
-        n=table.n, found=found, ssim=ssim, label=label, name=best.floor.sel(system="best floor", metric="ssim").item(),
+        n=table.n, correct=correct, ssim=ssim, label=label, name=best.floor.sel(system="best floor", metric="ssim").item(),
         retrieved=means.sel(system="best retrieval", metric=MEASURE).item(),
         labelled=means.sel(system="best label", metric=MEASURE).item(),
         floor=means.sel(system="best floor", metric="ssim").item(),
@@ -92,16 +92,16 @@ def made_with(root) -> str:
     runs = pd.DataFrame(rows).T.rename_axis("run").to_markdown(disable_numparse=True) if rows else "No run has left a record."
     versions = {"python": platform.python_version(), "nsdlib": __version__} | {name: version(name) for name in PACKAGES}
     packages = pd.DataFrame({"version": versions}).rename_axis("package").to_markdown(disable_numparse=True)
-    made_from = commit(root)
-    source = f"commit {made_from}" if made_from else "files that are in no Git repository"
-    return f"This copy was built from {source.replace('+', ', with changes that are in no commit')}.\n\n{runs}\n\n{packages}\n"
+    revision = commit(root)
+    source = f"commit {revision}" if revision else "files outside a Git repository"
+    return f"This copy was built from {source.replace('+', ', with uncommitted changes')}.\n\n{runs}\n\n{packages}\n"
 
 
 def _strip(made, scores):
     """An HTML table with a row per kind of image and a column per percentile of the mean rank."""
     chosen, percentiles = at_percentiles(mean_rank(scores), N_SHOWN)
-    heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
-    rows = [f'<tr><th scope="row">percentile</th>{heads}</tr>']
+    headers = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
+    rows = [f'<tr><th scope="row">percentile</th>{headers}</tr>']
     for kind, name in KINDS.items():
         images = made[name].values[chosen]
         images = resize(images, min(SIDE, images.shape[1]))

@@ -28,13 +28,13 @@ def state_page(root) -> str:
         cells.setdefault(f"`{run}`", {})[name] = cost if record["state"] == "done" else f"**failed** after {cost}"
         if record["state"] != "done":
             failures.append(f"- `{run}`, {name}: {record['cause']}")
-        last = versions.setdefault(f"`{run}`", {"last run": ""})
-        if record["started"] > last["last run"]:
-            last |= {"last run": record["started"], **record["versions"]}
+        latest = versions.setdefault(f"`{run}`", {"last run": ""})
+        if record["started"] > latest["last run"]:
+            latest |= {"last run": record["started"], **record["versions"]}
     table = pd.DataFrame(cells).sort_index().fillna("not run").rename_axis("notebook").to_markdown()
-    failed = "## What failed\n\n" + "\n".join(failures) + "\n\n" if failures else ""
-    made = pd.DataFrame(versions).T.rename_axis("run").to_markdown(disable_numparse=True)
-    return STATE.format(table=table, failures=failed, versions=made)
+    section = "## What failed\n\n" + "\n".join(failures) + "\n\n" if failures else ""
+    made_with = pd.DataFrame(versions).T.rename_axis("run").to_markdown(disable_numparse=True)
+    return STATE.format(table=table, failures=section, versions=made_with)
 
 
 def write_if_changed(file, text):

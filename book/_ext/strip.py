@@ -25,11 +25,11 @@ def write(run):
     store, readme = Store(run), run.root / "README.md"
     if not (publish.may_show(run) and readme.is_file() and store.has("scores") and store.has("reconstruction")):
         return False
-    with store.load("scores") as scores, store.load("reconstruction") as made:
-        drawn = draw_chosen(made, scores.value, N_SHOWN)
+    with store.load("scores") as scores, store.load("reconstruction") as images:
+        strip = draw_chosen(images, scores.value, N_SHOWN)
         text = PICTURE + caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
     (run.root / PLACE).parent.mkdir(parents=True, exist_ok=True)
-    drawn.save(run.root / PLACE, optimize=True)
+    strip.save(run.root / PLACE, optimize=True)
     atomic_write(readme, with_caption(readme.read_text(), text))
     return True
 

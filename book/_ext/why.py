@@ -25,15 +25,15 @@ from nsdlib.twin.simulate import load_truth
 
 WIDTH, SIDE = 3.4, 340  # width of a picture in inches, and in CSS pixels on the page; it is drawn at twice that resolution
 CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the leak linter, and a leak
-MARKED = {True: "nsd-passed", False: "nsd-failed"}
+CLASSES = {True: "nsd-passed", False: "nsd-failed"}  # of a badge, by whether it is `CLEAN`
 
 
 def tables(run):
     """Return {name in the template: function}; each function makes Markdown from the store of a run."""
     bootstrap = {"n_bootstrap": run.n_bootstrap, "seed": run.seed}
-    made = {"who": who, "nobody": nobody, "truth": truth, "own_data": own_data}
+    plain = {"who": who, "nobody": nobody, "truth": truth, "own_data": own_data}
     of_scores = {"floors": between, "leaks": leaky, "protocols": protocols, "rivals": rivals}
-    return made | {name: lambda store, make=make: make(store, **bootstrap) for name, make in of_scores.items()}
+    return plain | {name: lambda store, make=make: make(store, **bootstrap) for name, make in of_scores.items()}
 
 
 def who(store):
@@ -55,13 +55,13 @@ def between(store, **bootstrap):
     table = statistics.summary(values.sel(system=list(names), metric=["ssim", "clip"]), **bootstrap)
     text = statistics.as_text(table, digits=2)
     labels = {name: measures(store.run)[name].label for name in ("ssim", "clip")}
-    drawn = _dots([(table.sel(metric=name), labels[name]) for name in labels], list(names.values()))
-    words = "; ".join(
+    figure = _dots([(table.sel(metric=name), labels[name]) for name in labels], list(names.values()))
+    sentence = "; ".join(
         f"{label}: " + ", ".join(f"{short} {text.loc[name, metric]}" for name, short in names.items())
         for metric, label in labels.items()
     )
     alt = "Two panels, SSIM and CLIP: the refined images between the best floor and the ceiling."
-    return f"{_shown(drawn, alt)}{words}."
+    return f"{_embedded(figure, alt)}{sentence}."
 
 
 def leaky(store, **bootstrap):
@@ -71,7 +71,7 @@ def leaky(store, **bootstrap):
     planted = badges[~badges.index.str.startswith(NO_LEAK)]
     n_marked, clean = int((planted != CLEAN).sum()), badges[NO_LEAK]
     rows = "".join(
-        f'<tr><td>{name}</td><td><span class="nsd-badge {MARKED[badge == CLEAN]}">{badge}</span></td></tr>'
+        f'<tr><td>{name}</td><td><span class="nsd-badge {CLASSES[badge == CLEAN]}">{badge}</span></td></tr>'
         for name, badge in badges.items()
     )
     text = f"It marked {n_marked} of {len(planted)} planted leaks, and called the decoder without one {clean}."
@@ -90,27 +90,27 @@ def protocols(store, **bootstrap):
     table = statistics.summary(values, **bootstrap)
     names = [str(name) for name in table.protocol.values]
     cells = statistics.as_text(table, digits=2).iloc[:, 0]
-    drawn = _dots([(table.isel(metric=0), "SSIM of the same images")], names)
-    words = ", ".join(f"{cells[name]} under `{name}`" for name in names)
-    return f"{_shown(drawn, 'SSIM of the same refined images, one mark for each protocol.')}Their SSIM is {words}."
+    figure = _dots([(table.isel(metric=0), "SSIM of the same images")], names)
+    sentence = ", ".join(f"{cells[name]} under `{name}`" for name in names)
+    return f"{_embedded(figure, 'SSIM of the same refined images, one mark for each protocol.')}Their SSIM is {sentence}."
 
 
 def truth(store):
     """Noise ceilings estimated from repeats, against the variance that the planted responses explain."""
     if store.run.simulation is None:
-        return "This run is of a measured subject, whose truth nobody knows; build the book with the demo to see it."
+        return "This run is of a measured subject, whose true responses are unknown; build the book with the demo to see them."
     planted = load_truth(store.run)
     with store.load("betas") as betas:
         betas = betas[["X_test", "noise_ceiling"]].sel(voxel=np.intersect1d(betas.voxel, planted.voxel)).load()
     response = planted.response.sel(image=betas.test_image.values, voxel=betas.voxel.values).values
-    share, ceiling = explained(betas.X_test.values, response), betas.noise_ceiling.values
+    fraction, ceiling = explained(betas.X_test.values, response), betas.noise_ceiling.values
     figure, axes = new_panels(1, 1, WIDTH, WIDTH * 0.75)
     axes[0, 0].plot([0, 100], [0, 100], color=REFERENCE, linewidth=1)
-    axes[0, 0].scatter(ceiling, share, s=3, color=COLOURS[0], alpha=0.4, linewidths=0)
+    axes[0, 0].scatter(ceiling, fraction, s=3, color=COLOURS[0], alpha=0.4, linewidths=0)
     axes[0, 0].set(xlabel="ceiling from repeats, %", ylabel="truth explains, %", xlim=(0, 100), ylim=(0, 100))
     alt = "Each voxel's noise ceiling, estimated from repeats, against what the planted response explains, around the diagonal."
-    words = f"Repeats estimate that {ceiling.mean():.1f} % of the variance can be explained; the planted responses explain"
-    return f"{_shown(figure, alt)}{words} {share.mean():.1f} % (means over {ceiling.size:,} voxels)."
+    sentence = f"Repeats estimate that {ceiling.mean():.1f} % of the variance can be explained; the planted responses explain"
+    return f"{_embedded(figure, alt)}{sentence} {fraction.mean():.1f} % (means over {ceiling.size:,} voxels)."
 
 
 def nobody(store):
@@ -125,8 +125,8 @@ def nobody(store):
     label, own = measures(run)["pixcorr"].label, values.sel(metric="pixcorr").values
     alt = "Seen, rough and refined images, the best, the middle and the worst of all test images."
     shown = image(np.asarray(strip.draw(rows, percentiles)), alt, 2 * SIDE, ' class="nsd-why"', quality=90)
-    words = f"Here are percentiles {', '.join(f'{p:.0f}' for p in percentiles)} of the mean rank in eight scores;"
-    return f"{shown}\n\n{words} over all {own.size} images {label} goes from {own.min():.2f} to {own.max():.2f}."
+    sentence = f"Here are percentiles {', '.join(f'{p:.0f}' for p in percentiles)} of the mean rank in eight scores;"
+    return f"{shown}\n\n{sentence} over all {own.size} images {label} goes from {own.min():.2f} to {own.max():.2f}."
 
 
 def rivals(store, **bootstrap):
@@ -136,28 +136,28 @@ def rivals(store, **bootstrap):
     table = statistics.summary(values, **bootstrap).isel(metric=0)
     table = table.isel(system=np.argsort(-table["mean"].values, kind="stable"))
     names, label = [str(name) for name in table.system.values], measures(store.run)["clip"].label
-    drawn = _dots([(table, label)], names, chance=METRICS["clip"].chance)
+    figure = _dots([(table, label)], names, chance=METRICS["clip"].chance)
     cells = statistics.as_text(table, digits=2).iloc[:, 0]
     lowest, highest = (f"{cells[name]} (`{name}`)" for name in (names[-1], names[0]))
-    words = f"Across the {len(names)} that run here, {label} ranges from {lowest} to {highest}"
-    return f"{_shown(drawn, f'The score {label} of every system, with intervals, the best above, chance dotted.')}{words}."
+    sentence = f"Across the {len(names)} that run here, {label} ranges from {lowest} to {highest}"
+    return f"{_embedded(figure, f'The score {label} of every system, with intervals, the best above, chance dotted.')}{sentence}."
 
 
 def own_data(store):
     """Event tables of public data sets, by outcome."""
     table, _ = faults.read(store.run.root, "events")
     refused = table.outcome.str.startswith("refused")
-    whole, left = table[table.outcome == "taken as it is"].tables.sum(), table[refused].tables.sum()
+    as_is, n_refused = table[table.outcome == "taken as it is"].tables.sum(), table[refused].tables.sum()
     total = table.tables.sum()
-    parts = {"unchanged": whole, "with the change\nsuggested": total - whole - left, "refused,\nwith a reason": left}
+    parts = {"unchanged": as_is, "with the change\nsuggested": total - as_is - n_refused, "refused,\nwith a reason": n_refused}
     figure, axes = new_panels(1, 1, WIDTH, 1.5)
     axes[0, 0].barh(range(len(parts)), list(parts.values()), color=[COLOURS[2], COLOURS[0], REFERENCE])
     axes[0, 0].set_yticks(range(len(parts)), list(parts))
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_xlabel("event tables")
-    words = f"{total - left:,} of {total:,} event tables of bids-examples became designs"
+    sentence = f"{total - n_refused:,} of {total:,} event tables of bids-examples became designs"
     alt = "Event tables of public data sets: read unchanged, with a suggested change, or refused."
-    return f"{_shown(figure, alt)}{words}, {whole} unchanged, the others with the change that the message suggests."
+    return f"{_embedded(figure, alt)}{sentence}, {as_is} unchanged, the others with the change that the message suggests."
 
 
 def _dots(panels, names, *, chance=None):
@@ -172,7 +172,7 @@ def _dots(panels, names, *, chance=None):
     return figure
 
 
-def _shown(figure, alt):
+def _embedded(figure, alt):
     """A figure embedded in HTML, to be followed by a sentence; closes the figure."""
     file = io.BytesIO()
     figure.savefig(file, dpi=2 * SIDE / WIDTH, facecolor="white")

@@ -38,7 +38,7 @@ def test_pages_made_before_the_parameter_file_was_edited_are_found(project):
     early = [made(project, name) for name in (RECONSTRUCTION, NOISE)]
     edit(project / "params" / "demo.yaml", "decoder: ridge", "decoder: gru")
     assert disagreements([*early, made(project, FIGURES)]) == [
-        f"decoder was 'ridge', is 'gru' (made before that: {RECONSTRUCTION}, {NOISE})"
+        f"decoder was 'ridge', is 'gru' (pages made before: {RECONSTRUCTION}, {NOISE})"
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_variant_may_differ_in_what_its_parameters_bring_about_and_in_nothing_
     edit(project / "params" / "demo.yaml", "n_sessions: 4 ", "n_sessions: 5 ")
     later = [made(project, name) for name in (BETAS, RECONSTRUCTION, NOISE)]
     assert disagreements(later) == []
-    assert disagreements([*later, variant]) == [f"n_sessions was 4, is 5 (made before that: {variant.stem})"]
+    assert disagreements([*later, variant]) == [f"n_sessions was 4, is 5 (pages made before: {variant.stem})"]
 
 
 def test_half_run_variants_and_other_notebooks_are_no_variants(project):
@@ -84,4 +84,4 @@ def test_a_page_that_says_nothing_and_a_run_without_a_file_are_found(project):
     (project / "params" / "demo.yaml").unlink()
     assert "There is no run 'demo'" in disagreements([page])[0]
     page.write_text(json.dumps({"metadata": {}, "cells": []}))
-    assert disagreements([page]) == [f"what {RECONSTRUCTION} was made from is not noted there"]
+    assert disagreements([page]) == [f"{RECONSTRUCTION}: no record of parameters and results"]

@@ -73,7 +73,7 @@ def test_a_laboratorys_subject_is_not_presented_as_nsds_and_comes_last():
 
 
 def test_a_template_without_a_table_is_refused():
-    with pytest.raises(ValueError, match="must hold each of who, claims"):
+    with pytest.raises(ValueError, match="must contain each of who, claims"):
         pages.fill("{{who}}", pages.TABLES, {})
 
 

@@ -181,7 +181,7 @@ def test_hours_come_from_machines_that_were_rehearsed(tmp_path):
 
 
 def test_a_template_that_leaves_a_table_out_is_refused():
-    with pytest.raises(ValueError, match=r"must hold each of faults, faults_made, .* once, it holds faults\."):
+    with pytest.raises(ValueError, match=r"must contain each of faults, faults_made, .* once, it contains faults\."):
         pages.fill("{{faults}}", faults.TABLES, ROOT)
 
 
