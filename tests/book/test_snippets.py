@@ -90,7 +90,7 @@ def test_what_the_book_was_made_with(tmp_path):
     lock = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     for package in ("torch", "diffusers", "numpy", "jupyter-book"):
         assert re.search(rf"{package} +\| {re.escape(lock[package])} ", text)
-    assert "no Git repository" in text
+    assert "outside a Git repository" in text
     (tmp_path / "runs" / "demo" / "00_a.json").unlink()
     (tmp_path / "runs" / "demo" / "01_b.json").unlink()
     assert "No run has left a record." in snippets.made_with(tmp_path)
