@@ -12,6 +12,7 @@ import torch
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
+from zoo.training import clip as clip_training
 from zoo.training import data, namer, optimise, reader, tokens, unet
 from zoo.training.tokens import Axes, Decoded
 
@@ -29,6 +30,18 @@ def quadratic(folder, n_steps, **settings):
 
     options = {"n_steps": n_steps, "learning_rate": 0.1, "seed": 1, "checkpoint": folder / "number.checkpoint", "average": 0.9}
     return optimise.train(model, loss_of_batch, optimise.Place(CPU), **options | settings).weight.item()
+
+
+def test_every_word_of_the_captions_is_one_token_and_the_vocabulary_depends_on_nothing_else(tmp_path):
+    words = {"at", "bat", "batter", "aaa", "a", "star", "tarts,", "state", "attest", "a-b"}
+    orders = [[" ".join(words)]], [[word] for word in sorted(words, reverse=True)]
+    for number, captions in enumerate(orders):
+        (tmp_path / str(number)).mkdir()
+        tokenizer = clip_training.make_tokenizer(captions, tmp_path / str(number))
+    files = [sorted(file.read_bytes() for file in (tmp_path / name).iterdir()) for name in "01"]
+    assert files[0] == files[1]
+    for word in ("at", "bat", "batter", "aaa", "a", "star", "tarts", "state", "attest", ",", "-"):
+        assert tokenizer.tokenize(word) == [f"{word}</w>"] and tokenizer(word).input_ids[1] != tokenizer.unk_token_id
 
 
 @pytest.fixture

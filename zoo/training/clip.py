@@ -5,6 +5,8 @@ the main thing's kind and colour, and the class token to predict the scene. Unin
 and information that has little of the tokens' variance is lost when they are decoded from a brain.
 """
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +25,40 @@ INVERSE_TEMPERATURE = 10.0  # inverse temperature of the softmax over kinds and 
 
 
 def make_tokenizer(captions, folder: Path):
-    """Make a byte-pair vocabulary in which every word of the captions is one token, and save it in CLIP's format."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    """Make a byte-pair vocabulary in which every word of the captions is one token, and save it in CLIP's format.
+
+    tokenizers' own trainer orders merges of equal frequency differently in each run.
+    """
+    from tokenizers import models
     from transformers import CLIPTokenizer
 
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["<|startoftext|>", "<|endoftext|>"]
-    bpe.train_from_iterator(
-        sorted({word for five in captions for caption in five for word in caption.split()}),
-        trainers.BpeTrainer(vocab_size=2000, min_frequency=0, special_tokens=special, end_of_word_suffix="</w>"),
-    )
-    bpe.model.save(str(folder))
+    words = sorted({word for five in captions for caption in five for word in re.findall(r"\w+|[^\w\s]+", caption.lower())})
+    merges, special = _merges(words), ["<|startoftext|>", "<|endoftext|>"]
+    letters = sorted({piece for word in words for piece in _pieces(word)})
+    vocabulary = dict.fromkeys([*special, *letters, *map("".join, merges)])
+    vocabulary = {token: number for number, token in enumerate(vocabulary)}
+    models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token=special[1]).save(str(folder))
     tokenizer = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def _pieces(word):
+    """Split a word into its letters, the last one marked as the end."""
+    return [*word[:-1], word[-1] + "</w>"]
+
+
+def _merges(words):
+    """Pairs of pieces to merge, in order of priority, that join every word; later pairs never change earlier words."""
+    priority = {}
+    for word in words:
+        pieces = _pieces(word)
+        while len(pieces) > 1:
+            pair = min(pairwise(pieces), key=lambda pair: priority.get(pair, len(priority)))
+            priority.setdefault(pair, len(priority))
+            start = next(i for i in range(len(pieces)) if (*pieces[i : i + 2],) == pair)
+            pieces[start : start + 2] = ["".join(pair)]
+    return list(priority)
 
 
 def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: int = 4):
