@@ -262,7 +262,7 @@ def _book(options):
     from book._ext.build import build, first_page, is_current
 
     if is_current(root, local=local):
-        print("Nothing to do: the book is newer than its pages, the notebooks' results and the library.")
+        print("Nothing to be done: the book is newer than its pages, the notebooks' results and the library.")
     else:
         build(root, local=local)
     print(f"The book is at {first_page(root, local=local)}")

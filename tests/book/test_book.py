@@ -187,7 +187,7 @@ def test_a_second_build_does_nothing_and_says_so(small_project, html, monkeypatc
     before = (html / "index.html").stat().st_mtime_ns
     monkeypatch.setenv("NSDLIB_HOME", str(small_project))
     monkeypatch.setattr(sys, "path", sys.path[:])  # the command adds to it
-    assert main(["book"]) == 0 and "Nothing to do: the book is newer" in capsys.readouterr().out
+    assert main(["book"]) == 0 and "Nothing to be done: the book is newer" in capsys.readouterr().out
     assert (html / "index.html").stat().st_mtime_ns == before
 
 
