@@ -106,7 +106,7 @@ def test_a_time_limit_of_a_queue_leaves_a_page_and_no_kernel(bare_project):
             assert running.poll() is None
             time.sleep(0.1)
         running.send_signal(signal.SIGTERM)
-        assert "the same command resumes from there" in running.communicate()[1] and running.returncode == 130
+        assert "the same command resumes after them" in running.communicate()[1] and running.returncode == 130
     page = nbformat.read(bare_project / "runs" / "small" / "00_first.partial.ipynb", as_version=4).cells[0].source
     assert "the run was ended by SIGTERM: something stopped it, most likely a queue at the time limit" in page
     with pytest.raises(ProcessLookupError):
