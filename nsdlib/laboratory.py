@@ -31,7 +31,7 @@ def _import(options):
     inspected = importer.inspect(**assignments(options.p, name=name, **settings))
     print(*inspected.checks, "", sep="\n")
     if importer.is_written(inspected):
-        print(f"Nothing to do: params/{name}.yaml already has this content.")
+        print(f"Nothing to be done: params/{name}.yaml already has this content.")
         return 0
     use_style()
     for path in importer.write(inspected, plot_import(**checklist.sheet(inspected.subject))):

@@ -251,7 +251,7 @@ def test_simulated_data_are_imported_as_such_and_the_doctor_takes_them(off_grid,
     words += ["--task", bids.task, "--images", str(bids.images), "--name", "mine", "-p", "drop={trial_type: [rest]}"]
     assert cli.main(words) == 0 and cli.main(["doctor", "mine", "--data"]) == 0
     assert load_run("mine").simulation == off_grid.simulation and load_run("mine").text_weight == 0
-    assert cli.main(words) == 0 and "Nothing to do" in capsys.readouterr().out
+    assert cli.main(words) == 0 and "Nothing to be done" in capsys.readouterr().out
 
 
 def test_the_command_writes_it_where_the_file_says_and_the_doctor_counts_it_before(project, capsys):

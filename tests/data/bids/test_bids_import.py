@@ -156,7 +156,7 @@ def test_the_same_again_does_nothing_and_another_content_is_refused(dataset, pro
     assert main(words(dataset)) == 0
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*mine*")}
     assert main(words(dataset)) == 0
-    assert "Nothing to do: params/mine.yaml already has this content." in capsys.readouterr().out
+    assert "Nothing to be done: params/mine.yaml already has this content." in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert main(words(dataset, "-p", "onsets=round")) == 2
     said = capsys.readouterr().err
