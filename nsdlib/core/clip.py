@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nsdlib.core.device import check_finite
 from nsdlib.core.images import check_images, resample
-from nsdlib.core.weights import load_tokenizer, load_transformers
+from nsdlib.core.weights import half_on_gpu, load_tokenizer, load_transformers
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -90,8 +90,7 @@ class ClipEmbedder:
 
     def _caption_tokens(self, captions) -> Tensor:
         """Return tokens of captions, (n_captions, n_tokens, n_features) float32, on the CPU."""
-        ids = self._ids(captions)
-        return text_tokens(self.text_encoder, ids, end_of_text=self.tokenizer.eos_token_id).float().cpu()
+        return text_tokens(self.text_encoder, self._ids(captions), end_of_text=self.tokenizer.eos_token_id).float().cpu()
 
     def _ids(self, captions) -> Tensor:
         """Return token ids of captions, (n_captions, n_tokens), on the device, padded with the end of text."""
@@ -104,7 +103,7 @@ def load(folder, device="cpu") -> ClipEmbedder:
     """Load the embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer), in float16 on a GPU."""
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    dtype = half_on_gpu(device)
     image_encoder = load_transformers(CLIPVisionModelWithProjection, folder / "image_encoder", dtype=dtype)
     text_encoder = load_transformers(CLIPTextModelWithProjection, folder / "text_encoder", dtype=dtype)
     tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)

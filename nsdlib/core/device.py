@@ -4,13 +4,9 @@ import numpy as np
 
 
 def pick_device(name="auto"):
-    """Choose the torch.device of a run.
+    """Choose the torch.device of a run: "cpu", "cuda", or with "auto" a CUDA device if there is one, else the CPU.
 
-    Parameters
-    ----------
-    name : {"auto", "cpu", "cuda"}
-        "auto" selects a CUDA device if there is one, else the CPU. Raises ValueError for another name, and for "cuda" without
-        a CUDA device.
+    Raises ValueError for another name, and for "cuda" without a CUDA device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}.")
@@ -25,10 +21,7 @@ def pick_device(name="auto"):
 
 
 def to_tensor(values, device="cpu", dtype=None):
-    """Convert a bool, integer or floating array of any byte order and strides to a tensor, of the same type without `dtype`.
-
-    Shares memory where possible.
-    """
+    """Convert a numeric array of any byte order and strides to a tensor of its type or `dtype`, sharing memory if possible."""
     import torch
 
     if not isinstance(values, torch.Tensor):
@@ -39,10 +32,9 @@ def to_tensor(values, device="cpu", dtype=None):
 
 
 def check_finite(name, values, image_ids=None):
-    """Return the values (n_images, ...) unchanged if all are finite numbers.
+    """Return the values (n_images, ...) unchanged if all are finite real numbers (float16 overflows above 65,504).
 
-    Raises ValueError if they are not an array of real numbers, or some are NaN or infinite (float16 overflows above 65,504).
-    The message names the array by `name`, and the images by `image_ids` (n_images,) or by row.
+    Else raises ValueError, which names the array by `name`, and the images by `image_ids` (n_images,) or by row.
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")

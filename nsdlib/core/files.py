@@ -1,5 +1,6 @@
-"""Atomic writes, locks against other processes, and reservation of disk space."""
+"""Atomic writes, locks against other processes, reservation of disk space, and names in messages."""
 
+import difflib
 import errno
 import os
 import shutil
@@ -51,8 +52,7 @@ def preallocate(path, n_bytes):
     """Reserve disk space for a file, so that a full disk raises OSError (a code of `FULL`) now and not during a write.
 
     Creates the file and extends it to `n_bytes` if needed; its contents are kept. Where space cannot be reserved (macOS, some
-    file systems), only the free space is checked. There, and on copy-on-write file systems (Btrfs, ZFS), a later write may
-    still find the disk full.
+    file systems), checks only the free space. There, and on Btrfs and ZFS (copy on write), a later write may find the disk full.
     """
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
@@ -72,3 +72,10 @@ def some(names, most=5):
     """Join the first `most` names for a message, and say how many more there are."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*map(str, names[:most]), *more])
+
+
+def check_name(what, name, names):
+    """Raise ValueError, with the nearest name, for a name that is not one of these."""
+    if name not in names:
+        hint = "".join(f"; did you mean {close!r}?" for close in difflib.get_close_matches(str(name), names, n=1)) or "."
+        raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")

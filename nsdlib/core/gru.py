@@ -11,8 +11,8 @@ BLOCK = 512  # inputs per block of the weight gradient
 def one_step(gates: Tensor, state_gates, state_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
     """Return a GRU's next state, (..., n_units), by the equations of `torch.nn.GRU`.
 
-    `gates` (..., 3 n_units) holds the input's contribution to reset, update and candidate. `state_gates` and `state_candidate`
-    hold the state's contribution, which is only a bias when the state is zero.
+    `gates` (..., 3 n_units) is the input's contribution to reset, update and candidate; `state_gates` and `state_candidate` are
+    the state's, which is only a bias when the state is zero.
     """
     n_units = gates.shape[-1] // 3
     gates, candidate = gates.split([2 * n_units, n_units], dim=-1)
@@ -22,16 +22,13 @@ def one_step(gates: Tensor, state_gates, state_candidate: Tensor, state: Tensor 
 
 
 class PlainGRU(nn.GRU):
-    """Bidirectional `torch.nn.GRU` from matrix products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
-
-    Both directions are computed together. The first step has a zero state and skips the recurrent product.
-    """
+    """Bidirectional `torch.nn.GRU` from matrix products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units)."""
 
     def __init__(self, n_in: int, n_units: int):
         super().__init__(n_in, n_units, bidirectional=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run both directions over the steps."""
+        """Run both directions together over the steps; the first has a zero state and skips the recurrent product."""
         weights, recurrent, biases, recurrent_biases = zip(*self.all_weights, strict=True)
         sizes = [2 * self.hidden_size, self.hidden_size]
         gates = [linear(x.flatten(0, 1), *part).unflatten(0, x.shape[:2]) for part in zip(weights, biases, strict=True)]

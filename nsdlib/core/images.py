@@ -79,15 +79,11 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     if images.shape[1:3] == (size, size):
         return images
     if how in PIL_FILTERS:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return np.stack(list(pool.map(lambda image: _by_pillow(image, size, PIL_FILTERS[how]), images)))
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow releases the GIL
+            resized = pool.map(lambda x: np.asarray(Image.fromarray(x).resize((size, size), PIL_FILTERS[how])), images)
+            return np.stack(list(resized))
     batches = [resample(images[i : i + BATCH], size, how) for i in range(0, len(images), BATCH)]
     return torch.cat([(x * 255).round().to(torch.uint8) for x in batches]).permute(0, 2, 3, 1).numpy()
-
-
-def _by_pillow(image, size, resampling):
-    """Resize (rows, columns, 3) uint8; Pillow releases the GIL."""
-    return np.asarray(Image.fromarray(image).resize((size, size), resampling))
 
 
 def add_noise(images, amplitude, *, seed, image_ids):

@@ -7,7 +7,6 @@ of the paper, which gives no sizes. At the paper's sizes, all networks have the 
 is the linear baseline.
 """
 
-import difflib
 import time
 from functools import partial
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from nsdlib.core import training
 from nsdlib.core.device import check_finite
+from nsdlib.core.files import check_name
 from nsdlib.core.gru import HIDDEN, BidirectionalGRU, GatedLayer, PlainGRU
 from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
@@ -80,9 +80,9 @@ class SelfAttentionBlock(nn.Module):
 def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, width: int = HIDDEN) -> nn.Module:
     """Build an untrained network of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
 
-    `groups`, (n_voxels,) int, gives the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the
-    steps; by default all voxels form one region. `width` is the number of units per direction of "gru"; the other networks
-    have 100. Raises ValueError for gaps in `groups`, or another width for a network other than "gru".
+    `groups`, (n_voxels,) int, gives the region of each voxel for "roi_gru", from 0 without gaps in the order of the steps; by
+    default all voxels form one. `width` is the number of units per direction of "gru". Raises ValueError for gaps in `groups`, or
+    another width than 100 for a network other than "gru".
     """
     if name != "gru" and width != HIDDEN:
         raise ValueError(f"only the network 'gru' accepts another width than {HIDDEN}, got {width} for {name!r}")
@@ -101,8 +101,8 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, widt
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
         layers = [BidirectionalGRU(n_voxels), block, BidirectionalGRU(block.n_out)]
     n = 2 * width  # the last five rows of Table 1
-    head = (nn.Linear(n, n), nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(n, n_latents))
-    return nn.Sequential(*layers, nn.Sequential(*head))
+    head = nn.Sequential(nn.Linear(n, n), nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(n, n_latents))
+    return nn.Sequential(*layers, head)
 
 
 def region_groups(in_region: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ class NeuralDecoder:
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"):
         if min(max_epochs, batch_size) < 1:
             raise ValueError(f"wanted at least one epoch and one image per batch, got {max_epochs=}, {batch_size=}")
-        _check_name("training recipe", recipe, training.RECIPES)
+        check_name("training recipe", recipe, training.RECIPES)
         self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
@@ -243,22 +243,13 @@ def _check_pairs(pairs):
         raise ValueError(f"validation X and Y must have as many voxels and targets as X and Y, {widths[0]}, got {widths[1]}")
 
 
-def _check_name(what, name, names):
-    """Raise ValueError for a name that is not one of these."""
-    if name not in names:
-        hint = "".join(f"; did you mean {close!r}?" for close in difflib.get_close_matches(str(name), names, n=1)) or "."
-        raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")
-
-
 def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
     """Return an unfitted decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
 
     `alphas` are for `Ridge`, `settings` for `NeuralDecoder`. Raises ValueError for a name that is not one of `DECODERS`.
     """
-    _check_name("decoder", name, DECODERS)
-    if name == "ridge":
-        return Ridge(alphas, device=device)
-    return NeuralDecoder(name, device=device, **settings)
+    check_name("decoder", name, DECODERS)
+    return Ridge(alphas, device=device) if name == "ridge" else NeuralDecoder(name, device=device, **settings)
 
 
 def fit(name, X, Y, *, validation=None, **settings):

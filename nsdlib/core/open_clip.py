@@ -25,13 +25,8 @@ NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "
 class OpenClip(clip.ClipEmbedder):
     """Embeds texts and images like `ClipEmbedder`, and extracts image features like `FeatureExtractor`; see `load`.
 
-    Parameters
-    ----------
-    model : open_clip.CLIP
-    tokenizer : callable
-        Maps a list of texts to ids, (n_captions, n_tokens) int64; the largest id is the end of text.
-    mean, std : sequence of three floats
-        Mean and standard deviation of each colour, to standardise pixels in [0, 1].
+    `model` is an open_clip.CLIP. `tokenizer` maps a list of texts to ids, (n_captions, n_tokens) int64, of which the largest is
+    the end of text. `mean` and `std` of each colour standardise pixels in [0, 1].
     """
 
     def __init__(self, model, tokenizer, *, mean=clip.CLIP_MEAN, std=clip.CLIP_STD):

@@ -250,12 +250,12 @@ class VDVAE(nn.Module):
     def _unflatten(self, latents) -> list[Tensor]:
         """Split (n_images, n_latents) into one (n_images, channels, rows, columns) per block."""
         sizes = [math.prod(shape) for shape in self.latent_shapes]
-        ends = np.cumsum([0, *sizes])
-        n_layers = int(np.searchsorted(ends, latents.shape[1]))
+        ends = np.cumsum([0, *sizes]).tolist()
         if latents.shape[1] not in ends:
             listed = ", ".join(map(str, ends[1:41]))
             raise ValueError(f"{latents.shape[1]} latents are not a whole number of layers; the layers end at {listed}")
         flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
+        n_layers = ends.index(latents.shape[1])
         parts = flat.split(sizes[:n_layers], dim=1) if n_layers else []
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]
 
@@ -278,10 +278,7 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
 
 
 def load(path: Path, device="cpu") -> VDVAE:
-    """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`.
-
-    On a GPU, the model decodes in bfloat16.
-    """
+    """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`; `fast` on a GPU."""
     if path.suffix == ".th":
         model, state = VDVAE(Hyperparameters()), read_tensors(path)
     else:

@@ -13,7 +13,7 @@ NAMES = (  # file names of diffusers and transformers, in order of preference; e
     "pytorch_model.bin",
 )
 OLDER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # diffusers below 0.12
-STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ... in files of older transformers versions; not weights
+STALE = r"\.position_ids$"  # 0, 1, 2, ... in files of older transformers versions; not weights
 
 
 def find_files(folder, names=NAMES):
@@ -78,10 +78,9 @@ def read_folder(folder, names=NAMES):
 
 
 def read_tensors(path, *, mmap=False):
-    """Return the tensors of a weight file by name, on the CPU: `.safetensors`, or else a PyTorch file.
+    """Return the tensors of a weight file by name, on the CPU; ValueError if it is damaged, or holds anything but tensors.
 
-    `mmap` memory-maps a PyTorch file where its format allows it; safetensors files are always memory-mapped. Raises ValueError
-    when the file is damaged, or holds anything but tensors.
+    `.safetensors` files are memory-mapped; any other is a PyTorch file, which `mmap` memory-maps where its format allows it.
     """
     import zipfile
 
@@ -115,10 +114,9 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
     their names match `STALE` or the regular expression `ignore`. Raises ValueError, whose message begins with `what`, counts
     the differences and names the first five: tensors missing, unexpected, of another shape, or not finite.
     """
-    ignored = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
-    extra = (key for key in state if key not in wanted and not any(re.search(pattern, key) for pattern in ignored))
+    ignored = STALE if ignore is None else f"{STALE}|{ignore}"
     problems = [f"missing {key}" for key in wanted if key not in state]
-    problems += [f"unexpected {key}" for key in extra]
+    problems += [f"unexpected {key}" for key in state if key not in wanted and not re.search(ignored, key)]
     matching = {key: state[key] for key in wanted if key in state}
     for key, tensor in matching.items():
         shape = tuple(getattr(tensor, "shape", [type(tensor).__name__]))
@@ -129,6 +127,13 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
     if problems:
         raise ValueError(f"{what} ({len(problems)} differences): {'; '.join(problems[:5])}")
     return matching
+
+
+def half_on_gpu(device):
+    """Return the floating-point type of published models on a device: float16 on a GPU, else float32."""
+    import torch
+
+    return torch.float16 if torch.device(device).type == "cuda" else torch.float32
 
 
 def load_diffusers(kind, folder, *, dtype=None):
@@ -142,8 +147,7 @@ def load_diffusers(kind, folder, *, dtype=None):
         model = kind.from_config(read_config(folder))
     older = re.compile(rf"(?<=\.)({'|'.join(OLDER_ATTENTION)})(?=\.\w+$)")
     state = {older.sub(lambda part: OLDER_ATTENTION[part[0]], key): t for key, t in read_folder(folder).items()}
-    what = f"the weights in {folder} do not fit its config.json"
-    state = check_fit(model.state_dict(), state, what=what)
+    state = check_fit(model.state_dict(), state, what=f"the weights in {folder} do not fit its config.json")
     model.load_state_dict({key: tensor.to(dtype or torch.float32) for key, tensor in state.items()}, assign=True)
     return model.eval()
 

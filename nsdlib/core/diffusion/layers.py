@@ -73,10 +73,9 @@ def split_heads(x: Tensor, n_heads: int) -> Tensor:
 
 def feed_forward(ff, x: Tensor) -> Tensor:
     """Apply a GEGLU feed-forward layer (Shazeer 2020); on a CPU, in blocks of positions."""
-    if not x.is_cuda:
-        parts = (ff.net[2](gated(ff.net[0].proj(part))) for part in x.flatten(0, 1).split(PLACES))
-        return torch.cat(list(parts)).view_as(x)
-    return ff.net[2](gated(ff.net[0].proj(x)))
+    if x.is_cuda:
+        return ff.net[2](gated(ff.net[0].proj(x)))
+    return torch.cat([ff.net[2](gated(ff.net[0].proj(part))) for part in x.flatten(0, 1).split(PLACES)]).view_as(x)
 
 
 def gated(h: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from nsdlib.core.device import Captured, check_finite, to_tensor
 from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.diffusion.unet import DualUNet
 from nsdlib.core.images import check_images, resize
-from nsdlib.core.weights import load_diffusers, read_config, read_folder
+from nsdlib.core.weights import half_on_gpu, load_diffusers, read_config, read_folder
 
 SAMPLERS = ("ddim", "dpm++", "unipc")
 PIXEL_BATCH = 8  # largest batch of the autoencoder; an H100 is no faster with more
@@ -231,7 +231,7 @@ def load_parts(folder: Path, dual: DualUNet, device):
     """Load autoencoder and scheduler of a diffusers folder; return UNet, autoencoder and scheduler, in float16 on a GPU."""
     from diffusers import AutoencoderKL, DDIMScheduler
 
-    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    dtype = half_on_gpu(device)
     dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
     vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype).to(device, memory_format=torch.channels_last)
     return dual, vae, DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"), clip_sample=False)

@@ -1,7 +1,6 @@
 """Stable Diffusion 1 (Rombach et al. 2022), used by Takagi & Nishimoto (2023), in the same loop with text tokens only.
 
-Its tokens are the text encoder's last hidden states after the final norm, neither projected nor normalised. Its UNet is a
-`DualUNet` with text attention only.
+Its tokens are the text encoder's last hidden states after the final norm, neither projected nor normalised.
 """
 
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from nsdlib.core.clip import ClipEmbedder
 from nsdlib.core.diffusion.pipeline import VersatileDiffusion, load_parts
 from nsdlib.core.diffusion.unet import DualUNet
-from nsdlib.core.weights import load_tokenizer, load_transformers, read_config, read_folder
+from nsdlib.core.weights import half_on_gpu, load_tokenizer, load_transformers, read_config, read_folder
 
 
 class StableDiffusion(VersatileDiffusion):
@@ -51,7 +50,7 @@ def load_embedder(folder: Path, device="cpu") -> TextEmbedder:
     """Load the text embedder of a Stable Diffusion folder (text_encoder, tokenizer), in float16 on a GPU."""
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    folder, dtype = Path(folder), torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    folder, dtype = Path(folder), half_on_gpu(device)
     config = CLIPTextConfig(**read_config(folder / "text_encoder"))
     config.projection_dim = config.hidden_size
     unused = {"text_projection.weight": torch.eye(config.hidden_size)}  # needed by the class, not in the folder

@@ -1,9 +1,7 @@
 """The UNet of Versatile Diffusion (Xu et al. 2023): attention blocks for vision and text tokens in parallel.
 
-The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its attention blocks gets a twin,
-with the corresponding weights of `text_unet`, that attends to CLIP text tokens; the residuals of both are mixed
-(`text_weight`). Tokens are the same at all steps, so their keys and values are computed once (`condition`). A plain UNet, such
-as Stable Diffusion's, has only one twin.
+The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its attention blocks gets a twin
+of `text_unet` that attends to CLIP text tokens. Tokens are the same at all steps, so their keys and values are computed once.
 """
 
 import copy
@@ -44,7 +42,7 @@ class DualAttention(nn.Module):
 class DualUNet(nn.Module):
     """An image UNet whose attention blocks have text twins, with weights from `text_state` (None: copies of the first twin).
 
-    The first of `twins` uses the existing blocks; with a single twin, the UNet is unchanged.
+    The first of `twins` uses the existing blocks; with a single twin, as in Stable Diffusion, the UNet is unchanged.
     """
 
     def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None, *, twins=("vision", "text")):
@@ -126,10 +124,8 @@ class DualUNet(nn.Module):
             for sampler in block.downsamplers or ():
                 x = sampler(x)
                 skips.append(x)
-        first, *later = unet.mid_block.resnets
-        x = layers.residual(first, x, emb)
-        for attention, resnet in zip(unet.mid_block.attentions, later, strict=True):
-            x = layers.residual(resnet, attention(x, next(conditions)), emb)
+        for resnet, attention in zip(unet.mid_block.resnets, [*unet.mid_block.attentions, None], strict=True):
+            x = _apply_layer(resnet, attention, x, emb, conditions)
         for block in unet.up_blocks:
             for resnet, attention in _layer_pairs(block):
                 x = torch.cat([x, layers.repeat_rows(skips.pop(), len(x))], dim=1)

@@ -54,20 +54,15 @@ def check_hrfs(hrfs, name, *, n_max=None):
 
 
 def check_freedom(designs, confounds, *, n_pcs=0):
-    """Raise ValueError unless each run has more degrees of freedom than trials.
-
-    `confounds` are from `check_confounds`; `n_pcs` is the largest number of noise components to remove.
-    """
+    """Raise ValueError unless each run has more degrees of freedom than trials, with up to `n_pcs` components removed."""
     for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
         n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)
         n_free = design.n_volumes - n_drifts - n_confounds - n_pcs
         if n_free <= n_trials:
             n_max = n_free + n_pcs - n_trials - 1  # largest possible n_pcs
-            advice = (
-                f"an n_pcs of at most {n_max}"
-                if n_pcs and n_max >= 0
-                else "fewer confounds (a dozen is usual), a lower degree or fewer trials"
-            )
+            advice = "fewer confounds (a dozen is usual), a lower degree or fewer trials"
+            if n_pcs and n_max >= 0:
+                advice = f"an n_pcs of at most {n_max}"
             raise ValueError(
                 f"Run {run}: of its {design.n_volumes} volumes, {n_drifts} drifts, {n_confounds} confounds and {n_pcs} noise "
                 f"components leave {n_free} free, wanted more than its {n_trials} trials. Give {advice}."
@@ -88,9 +83,9 @@ def check_unit(results, n_volumes):
     if 2 * small.sum() > (energy > 0).sum():
         raise ValueError(
             f"data: the mean of {small.sum()} of {len(small)} voxels is smaller than the standard deviation of its series. "
-            "Wanted BOLD in scanner units, because betas are in percent of its mean; z-scored, demeaned or residual series have "
-            "no such mean. Give the series before that step, with the regressors that were removed as `confounds`; or add each "
-            "voxel's mean to its series; or choose betas in scanner units, GLMOptions(percent=False)."
+            "Wanted BOLD in scanner units, because betas are in percent of its mean, which z-scored, demeaned or residual series "
+            "lack. Give the series before that step, with the regressors that were removed as `confounds`; or add each voxel's "
+            "mean to its series; or choose betas in scanner units, GLMOptions(percent=False)."
         )
     return small
 

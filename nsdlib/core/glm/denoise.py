@@ -96,7 +96,7 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu")
 
 def left_out(options):
     """Return notes on the requested steps that are impossible when no condition repeats."""
-    reason = "is off: no condition repeats in another run, so"
+    reason = "is off: no condition repeats in another cross-validation fold, so"
     notes = {
         f"Denoising {reason} components cannot be cross-validated.": options.n_pcs > 0 and options.fixed_pcs is None,
         f"Ridge {reason} no fraction can be selected.": len(set(options.fractions)) > 1,
@@ -118,22 +118,15 @@ def choose_number(curve, *, stop):
     Quality is relative to no components; larger is better. The first number whose quality, times `stop`, reaches the maximum is
     selected.
     """
-    chosen, best = 0, -np.inf
-    for count, quality in enumerate(curve):
-        if quality > best:
-            chosen, best = count, quality
-            if best * stop >= np.max(curve):
-                break
-    return chosen
+    return int(np.argmax(np.asarray(curve) * stop >= np.max(curve)))
 
 
 def tail_threshold(r2, *, seed=0):
     """Compute the R2 threshold above which a voxel counts as responding: where the upper of two Gaussians becomes likelier.
 
-    As in GLMsingle, fits a mixture of two Gaussians to the values, (n_voxels,) percent of variance explained. The threshold is
-    the highest of 500 points across the bulk of the values at which the more likely component is not that of the last point.
-    Non-finite values are excluded; of more than a million, a million are drawn with `seed`. Returns NaN for fewer than three
-    distinct values.
+    As in GLMsingle, fits a mixture of two Gaussians to the finite values, (n_voxels,) percent of variance explained; of more than
+    a million, a million are drawn with `seed`. The threshold is the highest of 500 points across the bulk of the values at which
+    the likelier component is not that of the last point. Returns NaN for fewer than three distinct values.
     """
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]

@@ -68,17 +68,14 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
         trials.append(run_trials)
         notes += note
     notes += _check_shifts(trials, tr=tr, max_shift=max_shift)
-    conditions = sorted(
-        {name for run_trials in trials for name in run_trials.condition}, key=lambda name: (isinstance(name, str), name)
-    )
+    names = {name for run_trials in trials for name in run_trials.condition}
+    conditions = sorted(names, key=lambda name: (isinstance(name, str), name))
     _refuse_two_kinds(conditions, condition)
     number_of = {name: number for number, name in enumerate(conditions, start=1)}
-    design = []
-    for run, (run_trials, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
+    design = [np.zeros(length, dtype=np.int64) for length in n_volumes]
+    for run, (run_trials, labels) in enumerate(zip(trials, design, strict=True), start=1):
         _refuse_overlap(run_trials, run, condition=condition, max_shift=max_shift)
-        labels = np.zeros(length, dtype=np.int64)
         labels[run_trials.volume] = [number_of[name] for name in run_trials.condition]
-        design.append(labels)
     if notes:
         warnings.warn(" ".join(notes), stacklevel=2)
     return design, conditions
@@ -100,11 +97,9 @@ def find_tr(onsets, *, tr, max_shift):
     fractions = {numerator / denominator for denominator in range(2, finest + 1) for numerator in range(1, denominator)}
     grids = [float(f"{fraction * tr:.6g}") for fraction in sorted(fractions, reverse=True)]
     shifts = [float(np.abs(onsets - np.rint(onsets / grid) * grid).max()) for grid in grids]
-    for limit in (max_shift / 10, max_shift):
-        for grid, shift in zip(grids, shifts, strict=True):
-            if shift <= limit:
-                return grid, shift
-    return grids[-1], shifts[-1]
+    pairs = list(zip(grids, shifts, strict=True))
+    matching = (pair for limit in (max_shift / 10, max_shift) for pair in pairs if pair[1] <= limit)
+    return next(matching, pairs[-1])
 
 
 def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
@@ -113,9 +108,9 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
 
     if not isinstance(tables, list | tuple) or not all(isinstance(table, pd.DataFrame) for table in tables):
         items = tables if isinstance(tables, list | tuple) else [tables]
+        kinds = ", ".join(sorted({type(item).__name__ for item in items}))
         raise ValueError(
-            f"tables: wanted a list with one pandas.DataFrame per run, got "
-            f"{', '.join(sorted({type(table).__name__ for table in items}))}. Read each file with "
+            f"tables: wanted a list with one pandas.DataFrame per run, got {kinds}. Read each file with "
             "nsdlib.data.read_events(path); a single run is [table]."
         )
     lengths = n_volumes if isinstance(n_volumes, list | tuple | np.ndarray) else []

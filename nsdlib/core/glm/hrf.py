@@ -36,6 +36,11 @@ class Shape:
         rise, fall = _gamma(since, self.rise_shape, self.rise_scale), _gamma(since, self.fall_shape, self.fall_scale)
         return self.height * (rise - self.ratio * fall)
 
+    def table(self, seconds, digits):
+        """Sample the response every `STEP` up to `seconds`, rounded to `digits` significant digits."""
+        curve = self.curve(np.arange(round(seconds / STEP) + 1) * STEP)
+        return np.array([float(f"{sample:.{digits - 1}e}") for sample in curve])
+
 
 @cache
 def shapes():
@@ -45,35 +50,21 @@ def shapes():
 
 
 def sampled_library(tr, duration=STIMULUS_SECONDS):
-    """Return the responses of the twenty HRFs to a stimulus, sampled at the volumes.
+    """Return the responses of the twenty HRFs to a stimulus, sampled at the volumes: (20, n_samples) float32.
 
-    As in GLMsingle, the HRFs are convolved with a boxcar at 0.1 s and sampled by monotone cubic interpolation.
-
-    Parameters
-    ----------
-    tr : float
-        Seconds between volumes. Raises ValueError unless above 0 and below 50.
-    duration : float
-        Stimulus duration in seconds; 0 means a tenth of a second. Raises ValueError if negative.
-
-    Returns
-    -------
-    (20, n_samples) float32
-        Sample i is i * tr seconds after the onset. The largest sample of each response is 1.
+    As in GLMsingle, the HRFs are convolved with a boxcar at 0.1 s and sampled by monotone cubic interpolation. Sample i is i * tr
+    seconds after the onset, and the largest sample of each response is 1. A `duration` of 0 seconds means a tenth of a second.
+    Raises ValueError for a negative one, or unless `tr`, the seconds between volumes, is above 0 and below 50.
     """
     *library, _ = shapes()
-    responses = [_respond(_table(shape, LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
-    n_samples = len(responses[0])
-    end = int(np.ceil(n_samples * STEP))
+    responses = [_respond(shape.table(LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
+    end = int(np.ceil(len(responses[0]) * STEP))
     return np.stack([_sample(response, np.arange(0, end, tr)) for response in responses])
 
 
 def canonical(tr, duration=STIMULUS_SECONDS):
-    """Return the response of the canonical HRF to a stimulus: (n_samples,) float32.
-
-    Parameters, errors and scaling are those of `sampled_library`; the response is slightly shorter.
-    """
-    response = _respond(_table(shapes()[-1], CANONICAL_SECONDS, CANONICAL_DIGITS), tr, duration)
+    """Return the response of the canonical HRF, (n_samples,) float32, as in `sampled_library`, but slightly shorter."""
+    response = _respond(shapes()[-1].table(CANONICAL_SECONDS, CANONICAL_DIGITS), tr, duration)
     return _sample(response, np.arange(0, (len(response) - 1) * STEP, tr))
 
 
@@ -98,12 +89,6 @@ def _gamma(seconds, shape, scale):
     from scipy.special import gammaln, xlogy
 
     return np.exp(xlogy(shape - 1, seconds / scale) - seconds / scale - gammaln(shape)) / scale
-
-
-def _table(shape, seconds, digits):
-    """Sample the curve of a shape every `STEP` up to `seconds`, rounded to `digits` significant digits."""
-    curve = shape.curve(np.arange(round(seconds / STEP) + 1) * STEP)
-    return np.array([float(f"{sample:.{digits - 1}e}") for sample in curve])
 
 
 def _respond(curve, tr, duration):

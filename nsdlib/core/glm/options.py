@@ -115,23 +115,20 @@ class GLMOptions:
 
 
 def flatten_space(data, options):
-    """Return data as one (n_volumes, n_voxels) array per run, and options with (n_voxels,) bool masks.
-
-    Raises ValueError when shapes do not match `GLMOptions.time_axis`, or differ between runs or between data and masks.
-    """
+    """Return data as (n_volumes, n_voxels) per run, and options with (n_voxels,) masks; ValueError if their shapes differ."""
     if not isinstance(options, GLMOptions):
         raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")
-    shapes = [np.shape(bold) for bold in data]
-    spaces = [shape[1:] if options.time_axis == 0 else shape[:-1] for shape in shapes]
+    is_last, shapes = options.time_axis == -1, [np.shape(bold) for bold in data]
+    spaces = [shape[:-1] if is_last else shape[1:] for shape in shapes]
     for run, (shape, space) in enumerate(zip(shapes, spaces, strict=True), start=1):
-        if options.time_axis == 0 and len(shape) > 2:
+        if is_last and space != spaces[0]:
+            raise ValueError(f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}.")
+        if not is_last and len(shape) > 2:
             raise ValueError(
                 f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape}. Give volumes with time as the last "
                 "axis, (X, Y, Z, n_volumes), and GLMOptions(time_axis=-1)."
             )
-        if options.time_axis == -1 and space != spaces[0]:
-            raise ValueError(f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}.")
-    if options.time_axis == -1:
+    if is_last:
         data = [np.moveaxis(np.asarray(bold), -1, 0).reshape(shape[-1], -1) for bold, shape in zip(data, shapes, strict=True)]
     masks = {name: _flat_mask(options, name, spaces[0]) for name in ("noise_mask", "pc_mask")} if spaces else {}
     return data, replace(options, time_axis=0, **masks)

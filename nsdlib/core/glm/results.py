@@ -34,10 +34,7 @@ PERCENT, RAW = "percent signal change", "scanner units"  # units of betas
 
 
 def name_axes(results, attributes, *, percent=True):
-    """Return the `VARIABLES` found in `results` (name to array) as an xarray.Dataset, with float64 converted to float32.
-
-    Betas have the attribute `units`.
-    """
+    """Return the `VARIABLES` in `results` (name to array) as an xarray.Dataset, float64 as float32, betas with their `units`."""
     import xarray as xr
 
     variables = {}

@@ -66,7 +66,12 @@ class Scratch:
                 partial.unlink(missing_ok=True)
                 if error.errno not in FULL:
                     raise
-                raise ScratchFull(self._full_message(name, np.dtype(dtype).itemsize * math.prod(shape))) from error
+                needed, free = np.dtype(dtype).itemsize * math.prod(shape), shutil.disk_usage(self.folder).free
+                raise ScratchFull(
+                    f"There is no room for the intermediate array {name!r}: it takes {needed:,} bytes, and {free:,} are free in "
+                    f"{self.folder}. Free disk space, raise the quota or limit, or set another folder as `store` in "
+                    "params/_common.yaml; then run the same command again to resume."
+                ) from error
             partial.rename(path)
         self._arrays.append(np.lib.format.open_memmap(path, mode="r+"))
         return self._arrays[-1]
@@ -85,24 +90,13 @@ class Scratch:
             with self._journal(step).open("a") as file:
                 file.write(f"{batch}\n")
 
-    def _full_message(self, name, needed):
-        """Return the error message of a full disk: bytes needed, bytes free, what to do."""
-        return (
-            f"There is no room for the intermediate array {name!r}: it takes {needed:,} bytes, and "
-            f"{shutil.disk_usage(self.folder).free:,} are free in {self.folder}. Free disk space, raise the quota or limit, or "
-            "set another folder as `store` in params/_common.yaml; then run the same command again to resume."
-        )
-
     def _journal(self, step):
         return self.folder / f"{step.replace(' ', '_')}.finished"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Voxels:
-    """The data, one (n_volumes, n_voxels) array per run, processed in batches of voxels on a device.
-
-    `voxel_batch` and `progress` are those of `GLMOptions`.
-    """
+    """The data, one (n_volumes, n_voxels) array per run, in batches of voxels on a device (see `GLMOptions`)."""
 
     data: list
     scratch: Scratch

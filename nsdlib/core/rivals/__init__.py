@@ -4,8 +4,9 @@
 equivalent. "mindreader" is Lin et al. 2022, and "gu" is Gu et al. 2023 on the volume.
 """
 
-import difflib
 from dataclasses import fields
+
+from nsdlib.core.files import check_name
 
 NAMES = ("mindeye", "mindreader", "gu")
 
@@ -16,7 +17,7 @@ def kind(name: str) -> type:
     from nsdlib.core.rivals.mindeye import MindEye
 
     kinds = dict(zip(NAMES, (MindEye, MindReader, VolumeMapper), strict=True))
-    _check_one("decoder", name, kinds)
+    check_name("decoder", name, kinds)
     return kinds[name]
 
 
@@ -43,12 +44,5 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
     if name == "gu" and "places" not in settings:
         raise ValueError("the decoder 'gu' needs places=, the (n_voxels, 3) positions of the voxels in the volume")
     for setting in settings:
-        _check_one(f"setting of {name!r}", setting, names)
+        check_name(f"setting of {name!r} is called", setting, names)
     return kind(name)(n_features=n_features, seed=seed, device=device, **settings)
-
-
-def _check_one(label, name, names):
-    """Raise ValueError for a name that is not one of these."""
-    if name not in names:
-        hint = "".join(f"; did you mean {match!r}?" for match in difflib.get_close_matches(str(name), names, n=1)) or "."
-        raise ValueError(f"no {label} is called {name!r}{hint} Valid names: {', '.join(names)}.")

@@ -81,16 +81,12 @@ class Rival:
         return numbers
 
 
-class Residual(nn.Module):
+class Residual(nn.Sequential):
     """Layers with a residual connection."""
-
-    def __init__(self, *layers: nn.Module):
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the input to the output of the layers."""
-        return x + self.layers(x)
+        return x + super().forward(x)
 
 
 class Batches:

@@ -213,9 +213,7 @@ class VolumeMapper(_Mapper):
     def _build(self, n_voxels, n_targets):
         places = np.asarray(self.places)
         if places.shape != (n_voxels, 3) or places.dtype.kind not in "iu" or len(np.unique(places, axis=0)) < n_voxels:
-            raise ValueError(
-                f"places must be {n_voxels} different positions of 3 whole numbers, got {places.shape} {places.dtype}"
-            )
+            raise ValueError(f"places must be {n_voxels} different positions of 3 integers, got {places.shape} {places.dtype}")
         return VolumeNetwork(places.astype(np.int64), n_targets, widths=tuple(self.widths))
 
     def _train(self, x, y, images):

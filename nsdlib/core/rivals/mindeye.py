@@ -53,7 +53,7 @@ class Network(nn.Module):
         self.others = nn.ModuleList(nn.Linear(n, width) for n in others)
 
     def tokens(self, patterns) -> Tensor:
-        """Map each subject's patterns (n, n_voxels) to tokens, concatenated over subjects."""
+        """Map each subject's patterns (n, n_voxels) to tokens (n, n_tokens, n_features), concatenated over subjects."""
         layers = (self.backbone[0], *self.others)
         return self.backbone[1:](torch.cat([layer(x) for layer, x in zip(layers, patterns, strict=True)]))
 

@@ -161,7 +161,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
 
 
 def embedding_extractor(model) -> FeatureExtractor:
-    """Return the extractor for the image embedding of transformers' CLIPVisionModelWithProjection."""
+    """Return the extractor for the projected image embedding, not normalised, of a CLIPVisionModelWithProjection."""
     return FeatureExtractor(
         lambda x: {"pooled": model(pixel_values=x).image_embeds},
         side=model.config.image_size,

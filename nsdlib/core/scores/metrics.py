@@ -1,7 +1,7 @@
 """The eight scores of the paper (section 3.5), one value per image, under a named protocol.
 
-Protocol `native` keeps the truth unchanged and resizes the reconstruction to it. Published tables follow other protocols, which
-can be selected; scores under different protocols are similar but not the same quantities.
+Protocol `native` keeps the truth unchanged and resizes the reconstruction to it; published tables follow others. Scores under
+different protocols are similar but not the same quantities.
 """
 
 from dataclasses import dataclass
@@ -100,24 +100,15 @@ class Scorer:
         if self.protocol.side is None:
             reconstruction = resize(reconstruction, truth.shape[1])
         preprocess = None if self.protocol.side is None else self.protocol.for_structure
-        truth_features, features = self._cached_features(truth), self._features(reconstruction, "reconstruction")
+        if self._truth is None or not np.array_equal(self._truth, truth):
+            self._truth, self._truth_features = truth.copy(), self._features(truth, "truth")
+        features = self._features(reconstruction, "reconstruction")
         rows = [
             ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
             pixcorr(truth, reconstruction, preprocess=preprocess),
         ]
-        rows += [FORMULAS[METRICS[name].kind](truth_features[name], features[name]) for name in features]
-        return xr.DataArray(
-            np.stack(rows),
-            dims=("metric", "test_image"),
-            coords={"metric": list(METRICS)},
-            attrs=self.settings,
-        )
-
-    def _cached_features(self, truth):
-        """Return the features of the truth, cached for the last truth."""
-        if self._truth is None or not np.array_equal(self._truth, truth):
-            self._truth, self._truth_features = truth.copy(), self._features(truth, "truth")
-        return self._truth_features
+        rows += [FORMULAS[METRICS[name].kind](self._truth_features[name], features[name]) for name in features]
+        return xr.DataArray(np.stack(rows), dims=("metric", "test_image"), coords={"metric": list(METRICS)}, attrs=self.settings)
 
     def _features(self, images, name):
         """Return the features (n_images, n_features) float32 of each metric, in the order of the metrics."""

@@ -1,7 +1,4 @@
-"""Similarity formulas for two images or two feature vectors: one value per image, computed in float64.
-
-Nothing here depends on a library's defaults. `nsdlib.core.scores.metrics` builds the scores from these formulas.
-"""
+"""Similarity formulas for two images or two feature vectors: one value per image, computed in float64."""
 
 from concurrent.futures import ThreadPoolExecutor
 
