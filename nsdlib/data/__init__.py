@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bids.events": ["read_events", "resample_volumes"],
+        "bids.events": ["read_events"],
+        "bids.volumes": ["resample_volumes"],
         "nsd.bucket": ["accept_terms", "subject_files"],
         "converted.convert": ["convert"],
         "exports": ["export_betas"],

@@ -26,32 +26,31 @@ def check_list(subject, parameters, reasons):
     presentations = ", ".join(f"{n:,} {count}x" for count, n in zip(*np.unique(counts, return_counts=True), strict=True))
     column = f"column {settings.image_column} ({reasons.get('image_column', 'as given')})"
     lines = [
-        _line("ok", "data", f"{subject.root}: {describe(subject.root)}"),
-        _line("ok", "BOLD", f"{describe(settings.derivatives)}; space {settings.space} ({reasons.get('space', 'as given')})"),
-        _line("ok", "pictures", f"{column}: {len(counts):,} distinct values, all of them files below {settings.images}"),
+        ("ok", "data", f"{subject.root}: {describe(subject.root)}"),
+        ("ok", "BOLD", f"{describe(settings.derivatives)}; space {settings.space} ({reasons.get('space', 'as given')})"),
+        ("ok", "pictures", f"{column}: {len(counts):,} distinct values, all of them files below {settings.images}"),
     ]
     for session, n_trials in subject.trials.groupby(["session", "run"]).size().groupby(level="session"):
         label = subject.runs[session, 1].entities.get("ses", "none")
-        lines.append(
-            _line(
-                "ok", f"session {session}", f"ses-{label}: {n_trials.sum():,} trials in runs of {', '.join(map(str, n_trials))}"
-            )
-        )
+        by_run = ", ".join(map(str, n_trials))
+        lines.append(("ok", f"session {session}", f"ses-{label}: {n_trials.sum():,} trials in runs of {by_run}"))
     lines.append(_split(subject))
     if n_repeated.any():
-        repeated = f"{n_repeated.min():,} to {n_repeated.max():,} pictures in several runs of a session"
-        lines.append(_line("ok" if n_repeated.min() >= MIN_REPEATED else "note", "repeats", f"{presentations}; {repeated}"))
+        repeated = f"{presentations}; {n_repeated.min():,} to {n_repeated.max():,} pictures in several runs of a session"
+        lines.append(("ok" if n_repeated.min() >= MIN_REPEATED else "note", "repeats", repeated))
     else:
-        lines.append(
-            _line("none", "repeats", f"in several runs ({presentations}): no noise ceiling, no denoising and ridge in the GLM")
-        )
-    fallback = "vision alone guides the refined image, text_weight is 0"
-    lines.append(_line("ok", "captions", str(settings.captions)) if subject.has_captions else _line("none", "captions", fallback))
-    fallback = "the mask is used; if it has many voxels, those that do best in training trials"
-    lines.append(_line("ok", "regions", ", ".join(subject.regions)) if subject.regions else _line("none", "regions", fallback))
-    lines.append(_line("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"))
-    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if n_repeated.any() else 0))
-    return lines + [_line("note", "", note) for note in subject.notes]
+        no_repeats = f"in several runs ({presentations}): no noise ceiling, no denoising and ridge in the GLM"
+        lines.append(("none", "repeats", no_repeats))
+    no_captions = "vision alone guides the refined image, text_weight is 0"
+    no_regions = "the mask is used; if it has many voxels, those that do best in training trials"
+    lines += [
+        ("ok", "captions", settings.captions) if subject.has_captions else ("none", "captions", no_captions),
+        ("ok", "regions", ", ".join(subject.regions)) if subject.regions else ("none", "regions", no_regions),
+        ("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"),
+        _freedom(subject, n_noise=GLMOptions.n_pcs if n_repeated.any() else 0),
+    ]
+    lines += [("note", "", note) for note in subject.notes]
+    return [f"{status:<4}  {topic:<10}{text}" for status, topic, text in lines]
 
 
 def describe(root):
@@ -102,30 +101,26 @@ def sheet(subject):
 
 def _split(subject):
     """The line on the split."""
-    text = "{}: {images_train:,} pictures to train with ({trials_train:,} trials), {images_test:,} to test with ({trials_test:,})"
     counts = subject.split_counts()
-    text = text.format(subject.split, **counts)
+    train = "{images_train:,} pictures to train with ({trials_train:,} trials)".format(**counts)
+    test = "{images_test:,} to test with ({trials_test:,})".format(**counts)
+    text = f"{subject.split}: {train}, {test}"
     if counts["images_train"] < MIN_TRAIN_IMAGES:
-        return _line("note", "split", f"{text}; below {MIN_TRAIN_IMAGES} there is little to learn from")
-    return _line("ok", "split", text)
+        return "note", "split", f"{text}; below {MIN_TRAIN_IMAGES} there is little to learn from"
+    return "ok", "split", text
 
 
 def _freedom(subject, *, n_noise):
     """The line on the GLM's residual degrees of freedom, in the run with the fewest."""
     terms = {}
-    for session, run in subject.runs:
+    for (session, run), files in subject.runs.items():
         n_trials, n_volumes = np.count_nonzero(subject.design(session, run)), subject.n_volumes(session, run)
-        regressors, excluded = volumes.read_confounds(subject.runs[session, run], subject.settings.confounds, n_volumes)
+        regressors, excluded = volumes.read_confounds(files, subject.settings.confounds, n_volumes)
         n_confounds = regressors.shape[1] + np.count_nonzero(excluded)  # extra columns on a finer grid carry no more information
         n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
         terms[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
-            f"{subject.runs[session, run]}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
+            f"{files}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
             f" - up to {n_noise} noise components"
         )
     fewest = min(terms)
-    return _line("ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {terms[fewest]}")
-
-
-def _line(status, topic, text):
-    """A line of the list."""
-    return f"{status:<4}  {topic:<10}{text}"
+    return "ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {terms[fewest]}"

@@ -1,15 +1,21 @@
-"""BIDS event tables and time series, prepared for the single-trial GLM."""
+"""BIDS event tables: their rows, which of them showed a picture and when, and the grid of times for their onsets."""
 
-import math
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.glm.events import MISSING
-from nsdlib.data.bids.files import existing
+from nsdlib.core.files import some
+from nsdlib.core.glm.events import MISSING, OFF_GRID, find_tr, seconds
+from nsdlib.core.glm.hrf import STIMULUS_SECONDS
+from nsdlib.data.bids.files import WHERE_TO_SET, existing
 
 TEXT = ("trial_type", "stim_file")  # columns kept as text even if they look like numbers
+LAST_SECONDS = 4.0  # of a run: the response to a trial that begins in them is hardly measured
+EARLY_SECONDS = 0.05  # before a run: taken as a clock error, and set to 0
+FINEST = 0.5  # seconds: a finer grid makes series longer without better betas
+RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")  # 1..1000, an inclusive range of numbers
 
 
 def read_table(path, *columns):
@@ -37,15 +43,11 @@ def read_table(path, *columns):
     for names in columns:
         names = (names,) if isinstance(names, str) else names
         if not set(names) & set(table):
-            raise ValueError(
-                f"{path}: wanted a column {' or '.join(map(repr, names))} and tabs between the columns, got the columns "
-                f"{', '.join(table)}."
-            )
+            wanted = f"a column {' or '.join(map(repr, names))} and tabs between the columns"
+            raise ValueError(f"{path}: wanted {wanted}, got the columns {', '.join(table)}.")
     if (multiline := table.apply(lambda column: column.str.contains("[\r\n]")).any(axis=1)).any():
-        raise ValueError(
-            f"{path}, line {multiline.idxmax() + 2}: a value continues on the next line, as after a quotation mark that is not "
-            "closed. Close the mark, or remove it."
-        )
+        problem = "a value continues on the next line, as after a quotation mark that is not closed"
+        raise ValueError(f"{path}, line {multiline.idxmax() + 2}: {problem}. Close the mark, or remove it.")
     table = table.apply(lambda column: column.str.strip())
     return table.mask(table.isin(MISSING))
 
@@ -68,59 +70,138 @@ def read_events(path, *, text=()):
     return read_table(path, "onset").apply(_parsed, text={*TEXT, *text} - {"onset", "duration"})
 
 
-def resample_volumes(series, *, tr, new_tr, start=0.0):
-    """Interpolate the volumes of a run at 0, `new_tr`, 2 `new_tr`, ... seconds.
+def read_trials(runs, lasts, *, image_column, drop, test, whole):
+    """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in temporal order.
 
-    Parameters
-    ----------
-    series : (n_volumes, n_voxels) float array
-        BOLD or confounds of one run, except confounds that mark single volumes, which cannot be interpolated.
-    tr : float
-        Seconds between measured volumes.
-    new_tr : float
-        Seconds between interpolated volumes, at most `tr`: a coarser grid would alias noise into the signal.
-    start : float or (n_voxels,) array
-        When the first volume was measured, in seconds from the time 0 of the onsets: BIDS's StartTime after slice-time correction
-        (fMRIPrep: half a `tr` by default), otherwise the SliceTiming of each voxel's slice.
-
-    Returns
-    -------
-    (n_new_volumes, n_voxels) float array
-        Of the type of `series`, float32 for integers; ends at (n_volumes - 1) `tr`. Times before the first measurement get its
-        value. Raises a ValueError if shapes or values are invalid.
-
-    Notes
-    -----
-    Uses a cubic spline. For volumes 2 s apart, its error is below 4 % of the standard deviation of a noiseless response; that of
-    monotone cubics (PCHIP) is at least 1.5 times as large. Interpolated volumes carry no new information: a fit has no more
-    degrees of freedom than before.
+    `lasts` has each run's duration and the time of its last volume, in seconds. `image_column` names the picture; rows without it
+    are not trials. `drop` and `test`, dicts of column to values (ses is the session's label, n/a a value, 1..9 the numbers from 1
+    to 9), select rows that are not trials, and rows of the test set; `whole` says that there are no other runs. Returns a
+    DataFrame with session, run, onset and duration in seconds (NaN if unknown), name, and test, bool; and notes, a list of str:
+    which rows were left out, why, and how many in each run. Raises a ValueError if a column is in no table, a time is not a
+    number, two pictures appear at once, no trial or no test trial is left, or, given `whole`, a value of `test` is in no row.
     """
-    from scipy.interpolate import CubicSpline
+    import pandas as pd
 
-    series, start = np.asarray(series), np.asarray(start, dtype=np.float64)
-    if series.dtype.kind not in "iuf" or series.ndim != 2 or len(series) < 2 or start.shape not in ((), series.shape[1:]):
+    text = (image_column, *drop, *test)
+    tables = {key: read_events(run.events, text=text) for key, run in runs.items()}
+    columns = sorted({column for table in tables.values() for column in table})
+    if unknown := [column for column in text if column not in (*columns, "ses")]:
+        found = f"No events of {next(iter(runs.values()))} and the other runs have a column {unknown[0]!r}"
+        raise ValueError(f"{found}. There are {', '.join(columns)}: correct image_column, drop or test, {WHERE_TO_SET}.")
+    kept, left_out, notes = [], {}, []
+    for (session, run_number), run in runs.items():
+        tables[session, run_number] = table = tables[session, run_number].assign(ses=run.session)
+        rows = _choose(table, run, lasts[session, run_number], image_column, drop, left_out)
+        kept.append(rows.assign(session=session, run=run_number, test=_matching(rows, test)))
+    for cause, n_rows in left_out.items():
+        by_run = [f"{run} {n}" for run, n in n_rows.items()]
+        notes.append(f"{sum(n_rows.values())} rows left out: {cause} ({some(by_run, 10)}).")
+    if unmatched := _unmatched(drop, tables):
+        notes.append(f"drop: no row has {unmatched}, so it leaves nothing out.")
+    if whole and (unmatched := _unmatched(test, tables)):
+        raise ValueError(f"test: no row has {unmatched}, so that pictures may be missing in the official test set. Correct it.")
+    if not (kept := [rows for rows in kept if len(rows)]):
+        raise ValueError(f"The events have no trial that showed a picture, column {image_column}. {' '.join(notes)}")
+    trials = pd.concat(kept, ignore_index=True).rename(columns={image_column: "name"})
+    if test and not trials["test"].any():
+        raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
+    before = trials.groupby(["session", "run"]).shift()
+    trial_type, type_before = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
+    early = trials["onset"] < before["onset"] + before["duration"] - FINEST / 2
+    repeated = trials["name"].eq(before["name"]) & trial_type.ne(type_before)
+    for selected, description in (
+        (early, "begin while the previous picture is still shown"),
+        (repeated, "show the previous picture again as another trial_type"),
+    ):
+        if selected.any():
+            notes.append(f"{selected.sum()} trials {description}: if one kind of row is not a trial, name it in drop.")
+    return trials[["session", "run", "onset", "duration", "name", "test"]], notes
+
+
+def choose_grid(onsets, tr):
+    """Choose a grid of times for onsets, (n_trials,) in seconds: the times of the volumes, or a finer grid.
+
+    Returns its step in seconds: `tr` if onsets lie within 5 % of it, or 0.25 s, of a volume, otherwise a fraction of it; and the
+    largest distance of an onset from the grid, in seconds.
+    """
+    for tolerance in (OFF_GRID * tr, FINEST / 2):
+        shift = float(np.abs(onsets - np.rint(onsets / tr) * tr).max())
+        grid, shift = (tr, shift) if shift <= tolerance else find_tr(onsets, tr=tr, max_shift=tolerance)
+        if grid >= FINEST:
+            break
+    return grid, shift
+
+
+def typical_duration(durations):
+    """Return the median of durations in seconds, (n_trials,) float with NaN where unknown, rounded to 0.1; and notes."""
+    known = durations.dropna().to_numpy()
+    if not len(known):
+        return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is assumed."]
+    notes = [f"Durations range from {known.min():g} to {known.max():g} s: their median is used."] if np.ptp(known) > 0.1 else []
+    return round(float(np.median(known)), 1), notes
+
+
+def _choose(table, run, ends, image_column, drop, left_out):
+    """Trials of a run's table, by onset; adds the other rows to `left_out`, a dict of causes to counts per run."""
+    if image_column not in table and not _matching(table, drop).all():
+        raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
+    times = {name: seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
+    rows, (end, last) = table.assign(**{image_column: table.get(image_column)} | times), ends
+    causes = {
+        f"drop, {_condition(drop)}": _matching(rows, drop),
+        f"no {image_column}": rows[image_column].isna(),
+        "no onset": rows["onset"].isna(),
+        "onset before the first volume": rows["onset"] < -EARLY_SECONDS,
+        f"onset in the last {LAST_SECONDS:g} s of the run, or after it": rows["onset"] > min(end - LAST_SECONDS, last),
+    }
+    kept = rows[~np.any(list(causes.values()), axis=0)].drop_duplicates(["onset", image_column])
+    causes["the same picture again at the same onset"] = ~rows.index.isin(kept.index)
+    dropped = np.zeros(len(rows), dtype=bool)
+    for cause, is_dropped in causes.items():
+        if n_dropped := int((is_dropped & ~dropped).sum()):
+            left_out.setdefault(cause, {})[str(run)] = n_dropped
+        dropped |= np.asarray(is_dropped)
+    rows = kept.sort_values("onset", kind="stable")
+    if (simultaneous := rows["onset"].duplicated()).any():
+        first, second = rows.index[rows["onset"] == rows["onset"][simultaneous.idxmax()]][:2]
         raise ValueError(
-            f"wanted numbers of one run, (n_volumes, n_voxels) with at least 2 volumes, and start of shape () or (n_voxels,), "
-            f"got {series.dtype} of shape {series.shape}, and {start.shape}."
+            f"{run.events}, lines {first + 2} and {second + 2}: the pictures {rows[image_column][first]} and "
+            f"{rows[image_column][second]} appear at the same time, {rows['onset'][first]:g} s, and share one response. Drop one "
+            f"kind of row, {WHERE_TO_SET}."
         )
-    if not 0 < new_tr <= tr < math.inf or not ((start >= 0) & (start <= tr)).all():
-        raise ValueError(
-            f"tr={tr}, new_tr={new_tr}, start from {start.min()} to {start.max()}: wanted seconds, 0 < new_tr <= tr and start "
-            "between 0 and tr (SliceTiming above tr is in milliseconds)."
-        )
-    measured_times = tr * np.arange(len(series))
-    new_times = np.arange(math.floor(measured_times[-1] / new_tr + 1e-6) + 1) * new_tr
-    dtype = np.result_type(series.dtype, np.float32)
-    mean = series.mean(axis=0, dtype=np.float64).astype(dtype)
-    deviations = series.astype(dtype) - mean
-    resampled = np.empty((len(new_times), series.shape[1]), dtype=dtype)
-    for first_time in np.unique(start):
-        times = np.clip(new_times - first_time, 0, measured_times[-1])
-        weights = CubicSpline(measured_times, np.eye(len(measured_times)))(times).astype(dtype)  # (n_new_volumes, n_volumes)
-        voxels = start == first_time if start.ndim else slice(None)
-        resampled[:, voxels] = weights @ deviations[:, voxels]
-    resampled += mean
-    return resampled
+    return rows.assign(onset=rows["onset"].clip(lower=0))
+
+
+def _matching(table, conditions):
+    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is missing, 1..9 is a range."""
+    import pandas as pd
+
+    matching = pd.Series(False, index=table.index)
+    for column, values in conditions.items():
+        if column in table:
+            numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").dropna()
+            numeric = pd.to_numeric(table[column], errors="coerce")
+            matching |= table[column].isin(values) | numeric.isin(numbers) | table[column].isna() & ("n/a" in values)
+            for limits in filter(None, map(RANGE.fullmatch, values)):
+                matching |= numeric.between(*map(float, limits.groups()))
+    return matching
+
+
+def _unmatched(conditions, tables):
+    """The conditions that no row of the tables meets, as text."""
+    import pandas as pd
+
+    unmatched = {}
+    for column, values in conditions.items():
+        rows = pd.concat([table[[column]] for table in tables.values() if column in table]).drop_duplicates()
+        if absent := [value for value in values if not _matching(rows, {column: [value]}).any()]:
+            unmatched[column] = absent
+    return _condition(unmatched)
+
+
+def _condition(conditions):
+    """Conditions as text."""
+    return " or ".join(f"{column} = {', '.join(values)}" for column, values in conditions.items())
 
 
 def _parsed(column, text):

@@ -12,6 +12,7 @@ RUN_ENTITIES = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entit
 VOLUME, TABLE = (".nii.gz", ".nii"), (".tsv", ".tsv.gz")
 WHERE_TO_SET = "in the section bids (-p name=value of nsdlib import)"  # where to change a setting, for error messages
 TR_TOLERANCE = 0.01  # relative difference in repetition time between a sidecar and a header
+NAME = re.compile(r"((?:[A-Za-z]+-[A-Za-z0-9+]+_)*)(?P<suffix>[A-Za-z0-9]+)(?P<extension>[.][A-Za-z0-9.]+)")
 LEGACY = re.compile(r"_bold_(.+_)?(preproc|confounds|brainmask)\.|\.[LR]\.func\.gii$")
 POINTER = re.compile(rb"annex[/\\]objects|^version https://git-lfs")
 FIRST_BYTES = {".nii.gz": (b"\x1f\x8b",), ".nii": (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")}
@@ -46,17 +47,14 @@ def parse_name(name):
 
     The entities may come in any order; run and echo are int, so run-1 is run-01. Returns None if the name does not follow BIDS.
     """
-    stem, dot, extension = name.partition(".")
-    *pairs, suffix = stem.split("_")
-    entities = {}
-    for pair in pairs:
-        match = re.fullmatch(r"([A-Za-z]+)-([A-Za-z0-9+]+)", pair)
-        if match is None or match[1] in entities or (match[1] in NUMBERED and not re.fullmatch("[0-9]+", match[2])):
-            return None
-        entities[match[1]] = int(match[2]) if match[1] in NUMBERED else match[2]
-    if not re.fullmatch("[A-Za-z0-9]+", suffix) or not re.fullmatch("[A-Za-z0-9.]+", extension):
+    if (match := NAME.fullmatch(name)) is None:
         return None
-    return entities | {"suffix": suffix, "extension": dot + extension}
+    pairs = [pair.split("-") for pair in match[1].split("_")[:-1]]
+    entities = dict(pairs)
+    numbers = {key: entities[key] for key in NUMBERED if key in entities}
+    if len(entities) < len(pairs) or not all(map(str.isdecimal, numbers.values())):
+        return None
+    return entities | {key: int(number) for key, number in numbers.items()} | match.groupdict()
 
 
 def find_runs(raw, derivatives, *, label, task, space):
@@ -71,15 +69,15 @@ def find_runs(raw, derivatives, *, label, task, space):
     """
     preprocessed, ignored = _functional(derivatives, label, "fmriprep")
     measured, ignored_raw = _functional(raw, label, "raw")
-    space_name, runs, tasks = space.replace(":", "_"), {}, task.split(",")
+    space_name, tasks = space.replace(":", "_"), task.split(",")
     space_entities = dict(zip(("space", "res"), space_name.split("_res-"), strict=False))
     if space_entities["space"] == "func":
-        space_entities["space"] = None
-    files_by_run = {}
+        space_entities["space"] = None  # names of BOLD in its own space do not state one
+    runs, files_by_run = {}, {}
     for path, name in preprocessed:
         files_by_run.setdefault(str(_run_of(name)), []).append((path, name))
     for path, name in sorted(preprocessed, key=lambda pair: _space_of(pair[1]) != space_name):
-        if _is_preprocessed(name, tasks) and all(name.get(key) == value for key, value in space_entities.items()):
+        if _is_bold(name, tasks, desc="preproc") and all(name.get(key) == value for key, value in space_entities.items()):
             ses, run, *rest = (ordered(name.get(entity, "")) for entity in ("ses", "run", *RUN_ENTITIES[3:7]))
             key = ses, run, tasks.index(name["task"]), *rest
             if key not in runs:
@@ -91,11 +89,10 @@ def find_runs(raw, derivatives, *, label, task, space):
         raise FileNotFoundError(_no_bold(derivatives, preprocessed, ignored, label=label, task=missing_task, space=space))
     for run in found_runs:
         if run.events is None or run.mask is None:
-            name, root = (f"{run}_events.tsv", raw) if run.events is None else (f"{run}_..._desc-brain_mask.nii.gz", derivatives)
-            remedy = "add it" if run.events is None else "run fMRIPrep again"
-            raise FileNotFoundError(
-                f"{run.bold} has no {name} in {root}, nor one that it inherits: {remedy}, or move the run away."
-            )
+            missing = f"{run}_..._desc-brain_mask.nii.gz in {derivatives}: run fMRIPrep again"
+            if run.events is None:
+                missing = f"{run}_events.tsv in {raw}, nor one that it inherits: add it"
+            raise FileNotFoundError(f"{run.bold} has no {missing}, or move the run away.")
     identified = [_run_of(run.entities) for run in found_runs]
     unprocessed = sorted({path.name for path, name in measured if _is_bold(name, tasks) and _run_of(name) not in identified})
     notes = [f"Measured, but not preprocessed: {', '.join(unprocessed)}."] if unprocessed else []
@@ -110,7 +107,7 @@ def find_spaces(derivatives, *, label, task):
     Raises a FileNotFoundError if the subject has no folder.
     """
     preprocessed, _ = _functional(derivatives, label, "fmriprep")
-    return sorted({_space_of(name) for _, name in preprocessed if _is_preprocessed(name, task.split(","))})
+    return sorted({_space_of(name) for _, name in preprocessed if _is_bold(name, task.split(","), desc="preproc")})
 
 
 def metadata(root, entities, suffix="bold"):
@@ -151,10 +148,8 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
     if start is None:
         aligned = derived.get("SliceTimingCorrected", "SliceTiming" in measured)
         start = tr / 2 if aligned else 0
-        notes.append(
-            f"The sidecars do not state StartTime: slices are assumed {'aligned to the middle' if aligned else 'not aligned'}, "
-            f"and the first volume at {start:g} s."
-        )
+        slices = f"slices are assumed {'aligned to the middle' if aligned else 'not aligned'}"
+        notes.append(f"The sidecars do not state StartTime: {slices}, and the first volume at {start:g} s.")
     if not isinstance(start, int | float) or not 0 <= start <= tr:
         raise ValueError(f"{sources}: StartTime {start} s, wanted seconds from 0 to RepetitionTime, {tr:g} s.")
     return float(tr), float(start), notes
@@ -185,19 +180,15 @@ def existing(path):
 
 
 def _functional(root, label, usual_name):
-    """Files in a subject's func folders as pairs (path, name), and those with invalid names or of another subject or session.
-
-    `usual_name` is the folder's usual name, for users who name its parent.
-    """
+    """Files in a subject's func folders as pairs (path, name), and those with invalid names or of another subject or session."""
     subject = root / f"sub-{label}"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is {problem(root) or 'no folder'}: correct its path.")
     if not subject.is_dir():
-        labels = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
-        is_below = (root / usual_name / subject.name).is_dir()
-        advice = (
-            f"It is in {root / usual_name}: name that folder" if is_below else f"There are {', '.join(labels) or 'no subjects'}"
-        )
+        labels = ", ".join(sorted(path.name for path in root.glob("sub-*") if path.is_dir()))
+        advice = f"There are {labels or 'no subjects'}"
+        if (root / usual_name / subject.name).is_dir():  # the user named the parent of the folder
+            advice = f"It is in {root / usual_name}: name that folder"
         raise FileNotFoundError(f"{root} has no folder {subject.name}. {advice}.")
     parsed, ignored = [], []
     for path in sorted([*subject.glob("func/*"), *subject.glob("ses-*/func/*")]):
@@ -212,19 +203,19 @@ def _functional(root, label, usual_name):
 def _run_files(path, name, run_files, raw):
     """Collect the files of a BOLD's run: preprocessed ones from `run_files`, and its events below `raw`."""
 
-    def beside(suffix, spaces=("space", "res"), extensions=VOLUME, **values):
+    def beside(extensions=VOLUME, **wanted):
+        if extensions == VOLUME:  # in the space of the BOLD; tables have none
+            wanted |= {key: name.get(key) for key in ("space", "res")}
         for path, entities in run_files:
-            same = all(entities.get(key) == name.get(key) for key in spaces)
-            fits = entities["suffix"] == suffix and entities["extension"] in extensions
-            if same and fits and all(entities.get(key) in wanted for key, wanted in values.items()):
+            if entities["extension"] in extensions and all(entities.get(key) == value for key, value in wanted.items()):
                 return path
         return None
 
-    mask = beside("mask", desc=("brain",)) or beside("mask", label=("brain",))
-    table = beside("timeseries", (), TABLE, desc=("confounds",)) or beside("regressors", (), TABLE, desc=("confounds",))
+    mask = beside(suffix="mask", desc="brain") or beside(suffix="mask", label="brain")
+    confounds = beside(TABLE, suffix="timeseries", desc="confounds") or beside(TABLE, suffix="regressors", desc="confounds")
     events = _inherited(raw, _run_of(name), "events", TABLE)
-    regions = beside("dseg", desc=("aparcaseg",))
-    return RunFiles(name, path, mask, beside("boldref"), regions, table, events[-1] if events else None)
+    regions = beside(suffix="dseg", desc="aparcaseg")
+    return RunFiles(name, path, mask, beside(suffix="boldref"), regions, confounds, events[-1] if events else None)
 
 
 def _inherited(root, entities, suffix, extensions):
@@ -245,15 +236,11 @@ def _run_of(name):
     return {key: name[key] for key in RUN_ENTITIES if key in name}
 
 
-def _is_bold(name, tasks):
-    """Whether a name is that of BOLD volumes of one of the tasks, excluding single echoes and phase."""
-    is_bold = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") in tasks
-    return is_bold and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
-
-
-def _is_preprocessed(name, tasks):
-    """Whether a name is that of BOLD volumes of one of the tasks, preprocessed by fMRIPrep."""
-    return _is_bold(name, tasks) and name.get("desc") == "preproc"
+def _is_bold(name, tasks, **entities):
+    """Whether a name is that of BOLD volumes of one of the tasks with these entities, excluding single echoes and phase."""
+    is_bold = name["suffix"] == "bold" and name["extension"] in VOLUME and entities.items() <= name.items()
+    is_whole = name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
+    return is_bold and is_whole and name.get("task") in tasks
 
 
 def _space_of(name):
@@ -274,10 +261,8 @@ def _no_bold(derivatives, preprocessed, ignored, *, label, task, space):
         return f"{message} Its names are those of fMRIPrep 1.0 or 1.1: preprocess again with fMRIPrep 20.2 or later."
     bold = [n for _, n in preprocessed if n["suffix"] == "bold" and n.get("desc") == "preproc" and n["extension"] in VOLUME]
     if not bold:
-        return (
-            f"{message} No task has any in volumes: fMRIPrep writes them with --level full (neither minimal nor resampling) "
-            "and a volumetric space, such as --output-spaces T1w."
-        )
+        options = "--level full (neither minimal nor resampling) and a volumetric space, such as --output-spaces T1w"
+        return f"{message} No task has any in volumes: fMRIPrep writes them with {options}."
     spaces = {_space_of(name) for name in bold}
-    tasks = sorted({name.get("task", "") for name in bold})
-    return f"{message} There are the tasks {', '.join(tasks)}, and the spaces {', '.join(sorted(spaces))}."
+    tasks = {name.get("task", "") for name in bold}
+    return f"{message} There are the tasks {', '.join(sorted(tasks))}, and the spaces {', '.join(sorted(spaces))}."

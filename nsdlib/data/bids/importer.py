@@ -1,13 +1,9 @@
-"""Import of a laboratory's data: inspect a BIDS data set, decide how to read it, and write the decisions with their reasons.
-
-Writes only `import.png` and `import.txt` in `runs/NAME/` and then `params/NAME.yaml`, in the project's folder. The parameter file
-is written last, so it exists only if the others do.
-"""
+"""Import of a laboratory's data: inspect a BIDS data set, decide how to read it, and write the decisions with their reasons."""
 
 import io
 import json
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +65,13 @@ def inspect(name, raw, **settings):
     if "confounds" not in reasons:
         section, reasons["confounds"] = _choose_confounds(subject)
         subject = BIDSSubject(raw, section) if section.confounds else subject
-    _refuse_missing(subject)
+    if missing := subject.missing_files(glm_sessions=subject.n_sessions):
+        listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
+        raise FileNotFoundError(
+            f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {section.image_column} names "
+            "below --images: take another column with --image-column, or leave out rows that are not trials with "
+            "-p 'drop={COLUMN: [VALUE]}'."
+        )
     parameters = _decide(name, subject)
     return Import(name, subject, _text(parameters, section, reasons), check_list(subject, parameters, reasons))
 
@@ -88,10 +90,11 @@ def guess_image_column(tables):
             return name, "guessed: the first of the usual names that the events have"
         if name in IMAGE_COLUMNS and 0 < len(columns_found) < len(tables):
             incomplete += f" {name} is in {len(columns_found)} of {len(tables)} tables."
-    columns = list(dict.fromkeys(column for table in tables for column in table))
+    known = f"{', '.join(IMAGE_COLUMNS)}; or trial_type with more than {MIN_TYPES} values"
+    columns = ", ".join(dict.fromkeys(chain(*tables)))
     raise ValueError(
-        f"The events name the picture in no known column that all tables have ({', '.join(IMAGE_COLUMNS)}; or trial_type with "
-        f"more than {MIN_TYPES} values). They have {', '.join(columns)}: name the right one with --image-column.{incomplete}"
+        f"The events name the picture in no known column that all tables have ({known}). They have {columns}: name the right one "
+        f"with --image-column.{incomplete}"
     )
 
 
@@ -113,6 +116,7 @@ def is_written(found):
 def write(found, figure):
     """Write an `Import` into the project: its sheet, a matplotlib figure, the check list, and last the parameter file.
 
+    Writes only `import.png` and `import.txt` in `runs/NAME/` and then `params/NAME.yaml`, which exists only if the others do.
     Returns the paths of the parameter file, sheet and check list. Raises a FileExistsError as `is_written` does, before writing.
     """
     is_written(found)
@@ -154,17 +158,6 @@ def _choose_confounds(subject):
     repeats_text = f"only {n_repeated.min()} pictures of a session repeat" if n_repeated.any() else "no picture repeats"
     reason = f"{repeats_text} in another run, so the GLM finds no noise regressors: motion is taken out"
     return subject.settings.model_copy(update={"confounds": ("motion",)}), reason
-
-
-def _refuse_missing(subject):
-    """Raise a FileNotFoundError if files that decoding needs are missing."""
-    if missing := subject.missing_files(glm_sessions=subject.n_sessions):
-        listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
-        raise FileNotFoundError(
-            f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {subject.settings.image_column} "
-            "names below --images: take another column with --image-column, or leave out rows that are not trials with "
-            "-p 'drop={COLUMN: [VALUE]}'."
-        )
 
 
 def _decide(name, subject):
@@ -209,17 +202,15 @@ def _text(parameters, section, reasons):
         "bids:",
     ]
     for name, field in Bids.model_fields.items():
-        value = getattr(section, name)
-        if value is not None:
+        if (value := getattr(section, name)) is not None:
             reason = reasons.get(name, "default")
             lines.append(line(f"  {name}", value, f"{reason}: {field.description}" if reason in NO_REASON else reason))
     if (simulation_file := Path(parameters["data"][0]) / Simulation.marker).is_file():
         simulation = json.loads(simulation_file.read_text())
-        fields = [(name, field.description) for name, field in Simulation.model_fields.items() if name in simulation]
-        lines += [
-            "simulation:",
-            *(line(f"  {name}", simulation[name], f"the data are simulated: {description}") for name, description in fields),
-        ]
+        lines.append("simulation:")
+        for name, field in Simulation.model_fields.items():
+            if name in simulation:
+                lines.append(line(f"  {name}", simulation[name], f"the data are simulated: {field.description}"))
     return "\n".join([*lines, ""])
 
 

@@ -1,8 +1,4 @@
-"""A subject in BIDS format: events and pictures of the raw data set, and BOLD preprocessed by fMRIPrep.
-
-Sessions and runs count from 1, in the order of their labels. An image's number is the row of its name in the sorted list of all
-names in the trials of the sessions in use. The data set is only read.
-"""
+"""A subject in BIDS format: events and pictures of the raw data set, and BOLD preprocessed by fMRIPrep; both are only read."""
 
 from functools import cached_property
 from pathlib import Path
@@ -10,23 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.core.glm.events import nearest_volume
-from nsdlib.data.bids import files, trials, volumes
-from nsdlib.data.bids.events import resample_volumes
+from nsdlib.data.bids import events, files, volumes
 from nsdlib.data.lab import LabSubject
 
 
 class BIDSSubject(LabSubject):
     """One subject's images, trials, voxels and time series; betas must be fitted, since none come with the data.
 
-    `root` is the folder of the raw data set, with `dataset_description.json`; `settings` is the section `bids` of a parameter
-    file, a `nsdlib.sections.Bids`; `n_sessions` is the number of sessions to use, from the first, by default all. Raises a
-    FileNotFoundError or ValueError as `files.find_runs` does, and if the subject has fewer sessions.
+    Sessions and runs count from 1, in the order of their labels. `root` is the folder of the raw data set, with
+    `dataset_description.json`; `settings` is the section `bids` of a parameter file, a `nsdlib.sections.Bids`; `n_sessions` is
+    the number of sessions to use, from the first, by default all. Raises a FileNotFoundError or ValueError as `files.find_runs`
+    does, and if the subject has fewer sessions.
     """
 
     has_betas = False
-    regions_from = (
-        "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in the BOLD's space and as a table beside the subjects."
-    )
+    regions_from = "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in BOLD space and as a table beside the subjects."
 
     def __init__(self, root, settings, n_sessions=None):
         super().__init__(settings)
@@ -46,22 +40,20 @@ class BIDSSubject(LabSubject):
     def notes(self):
         """Messages for the user on what was ignored, left out, assumed or moved: a list of str."""
         twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
-        durations = trials.typical_duration(self._events[0]["duration"])[1]
+        durations = events.typical_duration(self._events[0]["duration"])[1]
         read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], durations]
         return [*self._file_notes, *(note for notes in read for note in notes), *twice]
 
     @cached_property
     def _timing(self):
         """Seconds between volumes, start of the first one and number of volumes of each run; notes."""
-        timing, notes = {}, []
+        settings, timing, notes = self.settings, {}, []
         for key, run in self.runs.items():
             with volumes.opened(run.bold) as image:
                 if len(image.shape) != 4 or image.shape[3] < 2:
                     raise ValueError(f"{run.bold} has shape {image.shape}, wanted a series of volumes.")
                 header, n_volumes = image.header, image.shape[3]
-            tr, start, run_notes = files.read_timing(
-                run, self.root, self.settings.derivatives, header=header, tr=self.settings.tr
-            )
+            tr, start, run_notes = files.read_timing(run, self.root, settings.derivatives, header=header, tr=settings.tr)
             timing[key] = tr, start, n_volumes
             notes += run_notes
         if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
@@ -75,7 +67,7 @@ class BIDSSubject(LabSubject):
         """Trials with onset, duration, name and test; notes."""
         seconds = {key: (tr * n, tr * (n - 1)) for key, (tr, _, n) in self._timing[0].items()}
         settings = self.settings
-        table, notes = trials.read_trials(
+        table, notes = events.read_trials(
             self.runs, seconds, image_column=settings.image_column, drop=settings.drop, test=settings.test, whole=self._is_whole
         )
         name_of = self.pictures.one_name_each(table["name"].unique())
@@ -107,7 +99,7 @@ class BIDSSubject(LabSubject):
         keys, onsets = list(zip(table["session"], table["run"], strict=True)), table["onset"].to_numpy()
         volume_tr = next(iter(timing.values()))[0]
         if self.settings.onsets == "resample":
-            (tr, _), starts = trials.choose_grid(onsets, volume_tr), 0.0
+            (tr, _), starts = events.choose_grid(onsets, volume_tr), 0.0
         else:
             tr, starts = volume_tr, np.array([timing[key][1] for key in keys])
         last = np.array([self._n_rows(key, tr) - 1 for key in keys])
@@ -115,10 +107,9 @@ class BIDSSubject(LabSubject):
         deviation = np.abs(starts + rows * tr - onsets).max()
         if (same_row := table.assign(row=rows).duplicated(["session", "run", "row"], keep=False)).any():
             first, second = np.flatnonzero(same_row)[:2]
-            raise ValueError(
-                f"{self.runs[keys[first]].events}: the trials at {onsets[first]:g} and {onsets[second]:g} s fall on the same of "
-                f"the times {tr:g} s apart. Set onsets to resample, or drop one kind of row, {files.WHERE_TO_SET}."
-            )
+            problem = f"the trials at {onsets[first]:g} and {onsets[second]:g} s fall on the same of the times {tr:g} s apart"
+            advice = f"Set onsets to resample, or drop one kind of row, {files.WHERE_TO_SET}."
+            raise ValueError(f"{self.runs[keys[first]].events}: {problem}. {advice}")
         how = "Series are resampled to times" if self.settings.onsets == "resample" else "Onsets are rounded to volumes"
         note = f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets differ from them by {deviation:.3f} s at most."
         return tr, rows, [note]
@@ -136,7 +127,7 @@ class BIDSSubject(LabSubject):
     @property
     def duration(self):
         """Seconds that a picture was shown: the median, rounded to 0.1 s."""
-        return trials.typical_duration(self._events[0]["duration"])[0]
+        return events.typical_duration(self._events[0]["duration"])[0]
 
     @property
     def _trial_table(self):
@@ -248,4 +239,4 @@ class BIDSSubject(LabSubject):
             series[row] = series[included[np.abs(included - row).argmin()]]
         if self.settings.onsets == "round" or (tr == self.tr and not start):
             return series
-        return resample_volumes(series, tr=tr, new_tr=self.tr, start=start)
+        return volumes.resample_volumes(series, tr=tr, new_tr=self.tr, start=start)

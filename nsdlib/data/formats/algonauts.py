@@ -28,18 +28,19 @@ class AlgonautsLayout(Layout):
         name = f"subj{settings.label.removeprefix('subj')}"
         if not (root / name).is_dir() and re.fullmatch(r"subj\d+", root.name) and root.name != name:
             raise ValueError(f"{root} is not of label {settings.label}: set label to {root.name[4:]}, or data to {name}.")
-        root = self.home = root / name if (root / name).is_dir() else root
-        self.paths = [root / "training_split" / "training_fmri" / f"{side}_training_fmri.npy" for side in HEMISPHERES]
-        self.sides = [_matrix(path, 2) for path in self.paths]
+        self.home = root / name if (root / name).is_dir() else root
+        training = self.home / "training_split"
+        paths = [training / "training_fmri" / f"{side}_training_fmri.npy" for side in HEMISPHERES]
+        self.paths = [paths]  # one session
+        self.sides = [_matrix(path, 2) for path in paths]
         self.n_vertices = [side.shape[1] for side in self.sides]
-        check_shape(self.paths[1], (len(self.sides[1]),), (len(self.sides[0]),))
-        folder = root / "training_split" / "training_images"
+        check_shape(paths[1], (len(self.sides[1]),), (len(self.sides[0]),))
+        folder = training / "training_images"
         self.names = sorted(path.stem for path in folder.glob("train-*.png"))
         numbers = [int(match[1]) for name in self.names if (match := re.fullmatch(PICTURE, name))]
         if numbers != list(range(1, len(self.sides[0]) + 1)):
-            raise damaged(
-                folder, f"must hold train-0001_nsd-....png and the next, one for each of the {len(self.sides[0])} rows of betas"
-            )
+            wanted = f"train-0001_nsd-....png and the next, one for each of the {len(self.sides[0])} rows of betas"
+            raise damaged(folder, f"must hold {wanted}")
 
     def _trials(self, session):
         return make_trials(1, self.names)
@@ -60,10 +61,6 @@ class AlgonautsLayout(Layout):
                 if number:  # 0 means no label
                     regions[label] = (np.concatenate(masks) == number)[:, None, None]
         return regions
-
-    def files(self, session):
-        """Files that hold the betas: a list of Path."""
-        return self.paths
 
     def read(self, session, mask):
         """Read the betas: (n_images, n_voxels) float32."""

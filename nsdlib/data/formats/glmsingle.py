@@ -33,23 +33,22 @@ class GLMsingleResults:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        candidates = [(kind, self.folder / f"{name}.{ending}") for kind, name in TYPES.items() for ending in ENDINGS]
-        found = [(kind, path) for kind, path in candidates if path.is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f"{self.folder} holds none of {', '.join(f'{name}.npy' for name in TYPES.values())} (or .hdf5, .mat): wanted "
-                "the outputdir of a call of GLMsingle with wantfileoutputs=[1, 1, 1, 1]."
-            )
-        self.kind, self.path = found[0]
-        designs = [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
-        self.design_file = next((path for path in designs if path.is_file()), None)
+        candidates = {self.folder / f"{name}.{ending}": kind for kind, name in TYPES.items() for ending in ENDINGS}
+        self.path = next(filter(Path.is_file, candidates), None)
+        if self.path is None:
+            names = ", ".join(f"{name}.npy" for name in TYPES.values())
+            wanted = "the outputdir of a call of GLMsingle with wantfileoutputs=[1, 1, 1, 1]"
+            raise FileNotFoundError(f"{self.folder} holds none of {names} (or .hdf5, .mat): wanted {wanted}.")
+        self.kind = candidates[self.path]
         self.ending = self.path.suffix[1:]
+        designs = [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
+        self.design_file = next(filter(Path.is_file, designs), None)
         with _opened(self.path) as (arrays, trials_first):
             shape = np.shape(arrays[BETAS[self.ending]])
             if len(shape) != 4:
                 raise damaged(self.path, f"has betas of shape {shape}, wanted X, Y, Z and trials")
-            *self.shape, self.n_trials = shape[::-1] if trials_first else shape
-        self.shape = tuple(self.shape)
+            *volume, self.n_trials = shape[::-1] if trials_first else shape
+        self.shape = tuple(volume)
 
     def __repr__(self):
         return f"GLMsingleResults({self.path.name}: type {self.kind}, shape {self.shape}, {self.n_trials} trials)"
@@ -83,9 +82,8 @@ class GLMsingleResults:
             for x in range(0, self.shape[0], step):
                 in_slabs = (index >= x * slab_size) & (index < (x + step) * slab_size)
                 if in_slabs.any():
-                    betas[:, in_slabs] = (
-                        np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[in_slabs] - x * slab_size].T
-                    )
+                    slabs = np.asarray(data[x : x + step]).reshape(-1, self.n_trials)
+                    betas[:, in_slabs] = slabs[index[in_slabs] - x * slab_size].T
         return betas
 
     @cached_property
@@ -97,29 +95,26 @@ class GLMsingleResults:
         and "duration": seconds. "unit": "percent signal change" or "scanner units".
         """
         if (path := self.design_file) is None:
-            raise FileNotFoundError(
-                f"{self.folder} holds no {DESIGN}.npy or .mat, which says what each trial showed: get it, or give a table "
-                "with one row per trial (columns run and image)."
-            )
+            advice = "get it, or give a table with one row per trial (columns run and image)"
+            raise FileNotFoundError(f"{self.folder} holds no {DESIGN}.npy or .mat, which says what each trial showed: {advice}.")
+        needed = ("stimorder", "numtrialrun", "tr", "stimdur")
         with _opened(path) as (arrays, _):
-            missing = [name for name in ("stimorder", "numtrialrun", "tr", "stimdur") if name not in arrays]
-            if missing:
+            if missing := [name for name in needed if name not in arrays]:
                 raise damaged(path, f"lacks {', '.join(missing)}")
-            order, n_trials, tr, duration = (np.ravel(arrays[name]) for name in ("stimorder", "numtrialrun", "tr", "stimdur"))
+            order, n_trials, tr, duration = (np.ravel(arrays[name]) for name in needed)
             counts = np.ravel(arrays["condcounts"]) if "condcounts" in arrays else None
             is_percent = _option(arrays, "wantpercentbold", 1)
             rows = [np.flatnonzero(np.any(run, axis=1)) for run in arrays["design"]] if path.suffix == ".npy" else []
         condition = order.astype(np.int64) - (path.suffix == ".mat")
         if len(condition) != self.n_trials or n_trials.sum() != self.n_trials:
             raise damaged(path, f"describes {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
-        if condition.min() < 0 or (
-            counts is not None and not np.array_equal(np.bincount(condition, minlength=len(counts)), counts)
-        ):
+        has_counts = counts is not None
+        if condition.min() < 0 or (has_counts and not np.array_equal(np.bincount(condition, minlength=len(counts)), counts)):
             raise damaged(path, "numbers its conditions differently than GLMsingle does")
         run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
         unit = "percent signal change" if is_percent else "scanner units"
         onset = float(tr[0]) * np.concatenate(rows) if sum(map(len, rows)) == len(run) else np.full(len(run), np.nan)
-        design = {"condition": condition, "n_conditions": np.inf if counts is None else len(counts), "run": run, "onset": onset}
+        design = {"condition": condition, "n_conditions": len(counts) if has_counts else np.inf, "run": run, "onset": onset}
         return design | {"unit": unit, "tr": float(tr[0]), "duration": float(duration[0])}
 
 
@@ -138,7 +133,7 @@ class _HDF5:
 
 @contextmanager
 def _opened(path):
-    """Open a file of results: yields (arrays by GLMsingle's names, whether their axes are reversed)."""
+    """Open a file of results: yields (arrays by GLMsingle's names, whether their axes are reversed, as in MATLAB's HDF5)."""
     import h5py
     from scipy.io import loadmat
 
@@ -161,7 +156,10 @@ def _option(arrays, name, default):
         return arrays["params"].get(name, default)
     if isinstance(arrays, _HDF5):
         path = f"opt/{name}"
-        return np.ravel(own_dataset(arrays.path, arrays.file, path))[0] if path in arrays.file else default
+        if path not in arrays.file:
+            return default
+        value = own_dataset(arrays.path, arrays.file, path)
+        return default if value.attrs.get("MATLAB_empty", 0) else np.ravel(value)[0]  # to GLMsingle, [] is the default
     options = arrays.get("opt")
-    has_it = options is not None and options.dtype.names is not None and name in options.dtype.names
+    has_it = options is not None and name in (options.dtype.names or ())
     return np.ravel(options[name][0, 0])[0] if has_it else default

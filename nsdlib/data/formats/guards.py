@@ -1,7 +1,6 @@
-"""Guards for files that come from elsewhere: their content is not trusted.
+"""Guards for files whose content is not trusted; any fault raises a `DamagedFile` that names the file.
 
-Shape and type are checked before memory is allocated, nothing is unpickled, and no file may redirect the reader to another. Any
-fault raises a `DamagedFile` that names the file.
+Shape and type are checked before memory is allocated, nothing is unpickled, and no file may redirect the reader to another.
 """
 
 import struct
@@ -40,16 +39,14 @@ def check_shape(name, shape, wanted):
 
 def damaged(path, what):
     """Return the error for a file; `what` says what is wrong with it."""
-    return DamagedFile(
-        f"{path} {what}: it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
-    )
+    advice = "it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
+    return DamagedFile(f"{path} {what}: {advice}")
 
 
 def npy_header(path, file):
     """Return the header of an open `.npy` file as bytes, without what precedes it; raises a `DamagedFile` unless it is short."""
     n_bytes = NPY.get(file.read(8))
-    length = MAX_NPY_HEADER + 1 if n_bytes is None else int.from_bytes(file.read(n_bytes), "little")
-    if length > MAX_NPY_HEADER:
+    if n_bytes is None or (length := int.from_bytes(file.read(n_bytes), "little")) > MAX_NPY_HEADER:
         raise damaged(path, "is no array of NumPy's format 1.0, 2.0 or 3.0 with a short header")
     return file.read(length)
 

@@ -50,12 +50,12 @@ def read(place) -> Images:
     the last axis or the second; their numbers are 8 bits or one of `RANGES`. Raises a FileNotFoundError if nothing is there; a
     ValueError that names the files if they cannot be read, or can be read in two ways.
     """
-    match = ARRAY_IN_FILE.fullmatch(str(place))
-    path, array_name = match.groups() if match else (str(place), None)
-    path = Path(path)
+    place = str(place)
+    match = ARRAY_IN_FILE.fullmatch(place)
+    name, array_name = match.groups() if match else (place, None)
+    path = Path(name)
     if path.is_dir():
-        names, pictures = _read_folder(path)
-        return _square(str(place), names, pictures, is_array=False)
+        return _square(place, *_read_folder(path), is_array=False)
     if existing(path).suffix.lower() not in LOADERS:
         raise ValueError(f"{path} is no folder of pictures, nor a file of arrays: {', '.join(LOADERS)}.")
     pixels = _in_8_bits(_channels_last(_read_array(path, array_name), place), place)
@@ -63,7 +63,7 @@ def read(place) -> Images:
         opaque = pixels[..., 3:] / np.float32(255)
         pixels = (pixels[..., :3] * opaque + GREY * (1 - opaque)).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
-    return _square(str(place), [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
+    return _square(place, [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
 
 
 def _read_folder(folder):
@@ -115,12 +115,10 @@ class _ArrayChoice(ValueError):
 
 def _choose(path, names, inside):
     """Name of the array to read."""
-    matching = list(names) if inside is None else [name for name in names if name == inside.strip("/")]
+    matching = names if inside is None else [name for name in names if name == inside.strip("/")]
     if len(matching) != 1:
-        ending = path.suffix.lower()
-        raise _ArrayChoice(
-            f"{path} holds the arrays {some(list(names)) or 'none'}: say which as {path}:name, got {inside or ending}."
-        )
+        advice = f"say which as {path}:name, got {inside or path.suffix.lower()}"
+        raise _ArrayChoice(f"{path} holds the arrays {some(names) or 'none'}: {advice}.")
     return matching[0]
 
 
@@ -177,7 +175,7 @@ def _in_8_bits(values, place):
     """Array as uint8."""
     if values.dtype == np.uint8:
         return np.asarray(values)
-    check_finite(str(place), values)
+    check_finite(place, values)
     low, high = float(values.min()), float(values.max())
     for kinds, black, white, in_range in RANGES.values():
         tolerance = ROUNDING * (white - black) * (values.dtype.kind == "f")
@@ -186,7 +184,5 @@ def _in_8_bits(values, place):
             for image, array in zip(pixels, values, strict=True):
                 image[:] = ((array - np.float64(black)) * (255 / (white - black))).round().clip(0, 255)
             return pixels
-    raise ValueError(
-        f"{place} holds {values.dtype} from {low:.4g} to {high:.4g}, which is none of the known ranges: "
-        f"{'; '.join(RANGES)}. Clip or scale the images, and save them again."
-    )
+    found = f"{values.dtype} from {low:.4g} to {high:.4g}, which is none of the known ranges: {'; '.join(RANGES)}"
+    raise ValueError(f"{place} holds {found}. Clip or scale the images, and save them again.")

@@ -1,6 +1,5 @@
 """Layouts of betas estimated elsewhere, session by session: the interface, and the layout of GLMsingle's folders."""
 
-import re
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -17,9 +16,8 @@ CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: the picture of each c
 class Layout:
     """Interface of a layout; sessions count from 1.
 
-    `sessions` is a list of DataFrame, trials in temporal order, with columns run (from 1), name (of the picture), onset (seconds
-    in the run, NaN if unknown) and row (of the trial in the files). `labels` are those of the sessions, `home` the folder of the
-    subject's results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN if unknown.
+    `labels` are those of the sessions, `paths` the files of betas of each, a list of Path, `home` the folder of the subject's
+    results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN if unknown.
     """
 
     tr = duration = np.nan
@@ -27,8 +25,12 @@ class Layout:
 
     @cached_property
     def sessions(self):
-        """Trials of each session: a list of DataFrame."""
+        """Trials of each session in temporal order: a list of DataFrame, made by `make_trials`."""
         return [self._trials(session) for session in range(1, len(self.labels) + 1)]
+
+    def files(self, session):
+        """Files that hold the betas of a session: a list of Path."""
+        return self.paths[session - 1]
 
     def check(self, mask, affine):
         """Set the subject's volume; raises a ValueError if the betas do not belong to it."""
@@ -36,7 +38,6 @@ class Layout:
 
     def volume(self):
         """Return the voxels with betas, (X, Y, Z) bool, and the affine, (4, 4), if the layout itself defines them; else None."""
-        return
 
     def regions(self):
         """Read the layout's regions: a dict of str to (X, Y, Z) bool."""
@@ -44,7 +45,6 @@ class Layout:
 
     def background(self):
         """Read a background volume for maps: (X, Y, Z); None if there is none."""
-        return
 
 
 class GLMsingleLayout(Layout):
@@ -64,21 +64,17 @@ class GLMsingleLayout(Layout):
         folders = [root] if any(any(root.glob(name)) for name in names) else sorted(inside, key=lambda path: ordered(path.name))
         if people := [folder.name for folder in folders if folder != root and folder.name.startswith("sub-")]:
             raise ValueError(f"{root} has no folder {own.name}, but {', '.join(people)}: set label to one of these.")
-        self.home = root
-        self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
+        self.home, self.table, self.order = root, settings.table, settings.flat_order
+        self.results = [GLMsingleResults(folder) for folder in folders or [root]]
         self.labels = [found.folder.name for found in self.results]
-        self.table, self.order = settings.table, settings.flat_order
+        self.paths = [[found.path] for found in self.results]
         design = next((found.design for found in self.results if found.design_file), {})
         self.tr, self.duration = design.get("tr", np.nan), design.get("duration", np.nan)
         self.unit = design.get("unit", PERCENT)
-        kinds = {found.kind: found.path.stem for found in self.results}
+        kinds = {found.kind for found in self.results}
         if len(kinds) > 1 or len({found.shape for found in self.results}) > 1:
             raise ValueError(f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes, wanted one.")
         self.note = f"Betas are those of GLMsingle's type {self.results[0].kind}, {self.results[0].path.stem}."
-
-    def files(self, session):
-        """Files that hold the betas of a session: a list of Path."""
-        return [self.results[session - 1].path]
 
     def _trials(self, session):
         result = self.results[session - 1]
@@ -96,17 +92,16 @@ class GLMsingleLayout(Layout):
                 raise ValueError(f"{path} has {len(table)} trials of session {session}, {result.path} has {result.n_trials}.")
             return self._in_order(path, table, result)
         design = result.design
+        conditions = design["condition"].tolist()
         names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
         if len(names) < len(table):
             raise ValueError(f"{path}: two rows have the same condition. Where sessions have their own, add a column session.")
-        missing, n_columns = sorted(set(design["condition"].tolist()) - set(names)), design["n_conditions"]
+        missing, n_columns = sorted(set(conditions).difference(names)), design["n_conditions"]
         if missing or max(names) >= n_columns:
             problem = f"no picture of condition {missing[0]} ({len(missing)} are missing)" if missing else None
-            raise ValueError(
-                f"{path} has {problem or f'condition {max(names)} of {n_columns}'}: conditions are the columns of the design "
-                "that GLMsingle was given, counted from 0."
-            )
-        return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
+            advice = "conditions are the columns of the design that GLMsingle was given, counted from 0."
+            raise ValueError(f"{path} has {problem or f'condition {max(names)} of {n_columns}'}: {advice}")
+        return make_trials(design["run"], [names[condition] for condition in conditions], design["onset"])
 
     def _in_order(self, path, table, result):
         """Trials of a table with one row per trial; given DESIGNINFO, all trials of a condition must show the same picture."""
@@ -132,24 +127,22 @@ class GLMsingleLayout(Layout):
         if result.shape == mask.shape:
             return result.betas(np.flatnonzero(mask))
         row_of_voxel = np.full(self.mask.shape, -1)
-        rows = np.arange(self.mask.sum())
-        if self.order != "F":
-            row_of_voxel[self.mask] = rows
+        if self.order == "F":
+            row_of_voxel.T[self.mask.T] = np.arange(self.mask.sum())
         else:
-            row_of_voxel.T[self.mask.T] = rows
+            row_of_voxel[self.mask] = np.arange(self.mask.sum())
         return result.betas(row_of_voxel[mask])
 
     def check(self, mask, affine):
         """Set the subject's volume; raises a ValueError unless the betas have its shape or are a list of its mask's voxels."""
         super().check(mask, affine)
-        shape, ending = self.results[0].shape, self.results[0].ending
-        if self.order is None and ending == "mat" and shape != mask.shape:
-            raise ValueError(f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find).")
-        if shape not in (mask.shape, (int(mask.sum()), 1, 1)):
-            raise ValueError(
-                f"{self.results[0].path} has betas of shape {shape}: wanted the volume of the mask, {mask.shape}, or one row for "
-                f"each of its {mask.sum()} voxels. Set mask to the one that GLMsingle's input was made with."
-            )
+        first = self.results[0]
+        if self.order is None and first.ending == "mat" and first.shape != mask.shape:
+            raise ValueError(f"{first.path} has a list of voxels: set flat_order, C or F (MATLAB's find).")
+        if first.shape not in (mask.shape, (int(mask.sum()), 1, 1)):
+            wanted = f"the volume of the mask, {mask.shape}, or one row for each of its {mask.sum()} voxels"
+            advice = "Set mask to the one that GLMsingle's input was made with."
+            raise ValueError(f"{first.path} has betas of shape {first.shape}: wanted {wanted}. {advice}")
 
     def background(self):
         """Read the mean volume of the first session: (X, Y, Z); None if GLMsingle was given a list of voxels."""
@@ -158,7 +151,11 @@ class GLMsingleLayout(Layout):
 
 
 def make_trials(run, names, onset=np.nan):
-    """Make a session's table of trials, runs from 1; rows without a picture are left out, but attrs["n_rows"] counts them."""
+    """Make a session's table of trials: a DataFrame with columns run, name, onset and row.
+
+    `run` counts from 1, `name` is that of the picture, `onset` is in seconds in the run, NaN if unknown, and `row` that of the
+    trial in the files. Rows without a picture are left out, but attrs["n_rows"] counts them.
+    """
     import pandas as pd
 
     table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
@@ -172,8 +169,7 @@ def make_trials(run, names, onset=np.nan):
 
 def whole_numbers(column):
     """Whole numbers at the end of texts such as 3, 03, run-03 and 3.0: (n,) int64; a ValueError for other texts."""
-    matches = [re.fullmatch(r"\D*?(\d+)(\.0)?", str(text).strip()) for text in column]
-    if None in matches:
-        text = list(column)[matches.index(None)]
-        raise ValueError(f"column {column.name}: wanted whole numbers, got {text!r}.")
-    return np.array([int(match[1]) for match in matches], dtype=np.int64)
+    numbers = column.astype(str).str.strip().str.extract(r"^\D*?(\d+)(?:\.0)?$", expand=False)
+    if (wrong := numbers.isna()).any():
+        raise ValueError(f"column {column.name}: wanted whole numbers, got {column[wrong].iloc[0]!r}.")
+    return numbers.to_numpy(np.int64)

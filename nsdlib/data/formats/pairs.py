@@ -8,6 +8,8 @@ import numpy as np
 from nsdlib.core.files import some
 from nsdlib.data.bids.files import ordered
 
+LEADING_ZEROS = re.compile("(?<![0-9])0+(?=[0-9])")  # 007 is 7
+
 
 def pair(truth, made):
     """Pair two `Images`: by equal names, else by a number in the names; rows of an array are paired in order.
@@ -51,9 +53,7 @@ def _keys(truth, made):
     if truth.is_array or made.is_array:
         of_truth, of_made = (np.argsort(_order(images.names)).tolist() for images in (truth, made))
         return of_truth, [(key, ()) for key in of_made]
-    of_truth, of_made = (
-        [re.sub("(?<![0-9])0+(?=[0-9])", "", name) for name in images.names] for images in (truth, made)
-    )  # 007 is 7
+    of_truth, of_made = ([LEADING_ZEROS.sub("", name) for name in images.names] for images in (truth, made))
     if set(of_truth) & set(of_made):
         return of_truth, [(name, ()) for name in of_made]
     of_truth, of_made = _numbers(truth), _numbers(made)
@@ -78,8 +78,7 @@ def _order(names):
 def _numbers(images):
     """Numbers in each name: a list of tuples of int, all of the same length."""
     numbers = [tuple(map(int, re.findall(r"[0-9]+", name))) for name in images.names]
-    unlike = [name for name, row in zip(images.names, numbers, strict=True) if not row or len(row) != len(numbers[0])]
-    if unlike:
+    if unlike := [name for name, row in zip(images.names, numbers, strict=True) if not row or len(row) != len(numbers[0])]:
         raise ValueError(
             f"The names in {images.place} are not those of their partners, and their numbers pair nothing: {some(unlike)} "
             f"beside {images.names[0]}."

@@ -1,7 +1,6 @@
 """Reader of pickled dictionaries of arrays, as `numpy.save` writes them, without unpickling: no code is imported or called.
 
-It interprets only the few pickle opcodes that numpy's arrays, numbers, texts, lists and dictionaries need, and refuses all
-others.
+It interprets only the few opcodes that numpy's arrays, numbers, texts, lists and dictionaries need, and refuses all others.
 """
 
 import pickletools
@@ -16,12 +15,10 @@ HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"  # one object
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")  # of numpy 1 and 2
 NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
 NUMBERS = r"[biufO]\d"  # types of values; O is object
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
-IGNORED = {"PROTO", "FRAME"}
-PLAIN = {f"{size}BINUNICODE{end}" for size, end in (("SHORT_", ""), ("", ""), ("", "8"))}
-PLAIN |= {f"{size}BINBYTES{end}" for size, end in (("SHORT_", ""), ("", ""), ("", "8"))}
-PLAIN |= {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
+NEW = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+NEW |= {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False}
+PLAIN = {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
+PLAIN |= {f"{size}BIN{kind}" for kind in ("UNICODE", "BYTES") for size in ("SHORT_", "")} | {"BINUNICODE8", "BINBYTES8"}
 
 
 def read_dictionary(path, *, keys=str):
@@ -78,57 +75,50 @@ class _Array:
 def _interpret(file):
     """Interpret a pickle's opcodes and return the object that they build."""
     stack, marks, memo = [], [], {}
+
+    def last(n_values=None):  # without a number, those after the last mark
+        start = marks.pop() if n_values is None else len(stack) - n_values
+        values = [_finished(value) for value in stack[start:]]
+        del stack[start:]
+        return values
+
     for instruction, argument, _ in pickletools.genops(file):
-        name = instruction.name
-        if name in IGNORED:
-            continue
-        if name == "STOP":
-            return _finished(stack.pop())
-        if name == "MARK":
-            marks.append(len(stack))
-        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if argument is None else argument] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        elif name in CONSTANTS:
-            stack.append(CONSTANTS[name])
-        elif name in EMPTY:
-            stack.append(EMPTY[name]())
-        elif name in PLAIN:
-            stack.append(argument)
-        else:
-            _combine(name, argument, stack, marks)
+        match instruction.name:
+            case "PROTO" | "FRAME":
+                continue
+            case "STOP":
+                return _finished(stack.pop())
+            case "MARK":
+                marks.append(len(stack))
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if argument is None else argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case name if name in NEW:
+                stack.append(NEW[name]())
+            case "TUPLE":
+                stack.append(tuple(last()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                stack.append(tuple(last(int(name[-1]))))
+            case "APPEND" | "APPENDS" as name:
+                values = last(1 if name == "APPEND" else None)
+                list.extend(stack[-1], values)
+            case "SETITEM" | "SETITEMS" as name:
+                values = last(2 if name == "SETITEM" else None)
+                dict.update(stack[-1], zip(values[::2], values[1::2], strict=True))
+            case "GLOBAL" | "STACK_GLOBAL":
+                stack.append(_placeholder(*(argument.split(" ") if argument else last(2))))
+            case "REDUCE":
+                function, arguments = last(2)
+                stack.append(_construct(function.name, arguments))
+            case "BUILD":
+                [state] = last(1)
+                stack[-1].build(state)
+            case name if name in PLAIN:
+                stack.append(argument)
+            case name:
+                raise ValueError(f"asks for {name}, which arrays do not need; nothing in it was run")
     raise ValueError("ends before its end")
-
-
-def _combine(name, argument, stack, marks):
-    """Interpret an opcode that combines values on the stack."""
-
-    def last(n_values):
-        values = stack[len(stack) - n_values :]
-        del stack[len(stack) - n_values :]
-        return [_finished(value) for value in values]
-
-    if name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-        stack.append(tuple(last(int(name[-1]))))
-    elif name == "TUPLE":
-        stack.append(tuple(last(len(stack) - marks.pop())))
-    elif name in ("APPEND", "APPENDS"):
-        values = last(1 if name == "APPEND" else len(stack) - marks.pop())
-        list.extend(stack[-1], values)
-    elif name in ("SETITEM", "SETITEMS"):
-        values = last(2 if name == "SETITEM" else len(stack) - marks.pop())
-        dict.update(stack[-1], zip(values[::2], values[1::2], strict=True))
-    elif name in ("GLOBAL", "STACK_GLOBAL"):
-        stack.append(_placeholder(*(argument.split(" ") if argument else last(2))))
-    elif name == "REDUCE":
-        function, arguments = last(2)
-        stack.append(_construct(function.name, arguments))
-    elif name == "BUILD":
-        [state] = last(1)
-        stack[-1].build(state)
-    else:
-        raise ValueError(f"asks for {name}, which arrays do not need; nothing in it was run")
 
 
 def _finished(value):

@@ -24,33 +24,22 @@ class SeriesLayout(Layout):
     unit = PERCENT
 
     def __init__(self, root, settings):
-        self.home = subject_folder(root, settings.label)
+        self.home, self.mask_files, maps = find_maps(root, settings.label)
         found = {}
-        for path in sorted(self.home.rglob("*_statmap.nii*")):
-            name = parse_name(path.name) or {}
+        for path, name in maps:
             if SERIES.items() <= name.items() and name.get("space") == settings.space:
                 if (label := name.get("ses", "")) in found:
                     raise ValueError(f"{path} and {found[label]} are betas of the same session: keep one.")
                 found[label] = path
         if not found:
-            raise FileNotFoundError(
-                f"{self.home} holds no *_stat-effect_desc-SingletrialBetas_statmap.nii.gz in space {settings.space}."
-            )
+            wanted = "*_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
+            raise FileNotFoundError(f"{self.home} holds no {wanted} in space {settings.space}.")
         self.labels = sorted(found, key=ordered)
-        self.paths = [found[label] for label in self.labels]
-        self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling4rep*")) else (np.nan, np.nan)
-        self.mask_files = masks(self.home)
-        says = metadata(self.home.parent, parse_name(self.paths[0].name), "statmap").get("Description")
-        self.note = f"Betas: {says or 'as LAION-fMRI gives them, type D of GLMsingle, since no sidecar says what they are.'}"
-
-    def files(self, session):
-        """Files that hold the betas of a session: a list of Path."""
-        return [self.paths[session - 1], self._table(session)]
-
-    def _table(self, session):
-        path = self.paths[session - 1]
-        space = re.sub(r"_space-[^_]+(_res-[^_]+)?", "", path.name)
-        return path.with_name(space.replace("_stat-effect", "").partition("_statmap")[0] + "_trials.tsv")
+        self.paths = [[found[label], _table_of(found[label])] for label in self.labels]
+        if any(self.home.glob("*Noiseceiling4rep*")):
+            self.tr, self.duration = LAION_SECONDS
+        described = metadata(self.home.parent, parse_name(self.paths[0][0].name), "statmap").get("Description")
+        self.note = f"Betas: {described or 'as LAION-fMRI gives them, type D of GLMsingle, since no sidecar says what they are.'}"
 
     def background(self):
         """Read the map of explained variance: (X, Y, Z), None if there is none."""
@@ -58,7 +47,7 @@ class SeriesLayout(Layout):
         return np.nan_to_num(volumes.read_map(paths[0], self.mask, self.affine)) if paths else None
 
     def _trials(self, session):
-        path = self._table(session)
+        _, path = self.files(session)
         table = read_table(path, NAMES, "beta_index", "run")
         table = table.assign(row=whole_numbers(table["beta_index"])).sort_values("row", kind="stable")
         if not np.array_equal(table["row"], np.arange(len(table))):
@@ -67,12 +56,12 @@ class SeriesLayout(Layout):
 
     def read(self, session, mask):
         """Read the betas of a session, volume by volume: (n_trials, n_voxels) float32, NaN where missing."""
-        path = self.paths[session - 1]
-        found = volumes.read_series(path, mask, self.affine)
+        path, _ = self.files(session)
+        betas = volumes.read_series(path, mask, self.affine)
         n_rows = self.sessions[session - 1].attrs["n_rows"]
-        if len(found) != n_rows:
-            raise ValueError(f"{path} holds {len(found)} volumes, its table {n_rows} trials.")
-        return found
+        if len(betas) != n_rows:
+            raise ValueError(f"{path} holds {len(betas)} volumes, its table {n_rows} trials.")
+        return betas
 
 
 class MapsLayout(Layout):
@@ -87,64 +76,64 @@ class MapsLayout(Layout):
     def __init__(self, root, settings):
         import pandas as pd
 
-        self.home, rows = subject_folder(root, settings.label), []
-        for path in sorted(self.home.rglob("*_statmap.nii*")):
-            name = parse_name(path.name) or {}
+        self.home, self.mask_files, maps = find_maps(root, settings.label)
+        rows = []
+        for path, name in maps:
             number = re.fullmatch(settings.pattern or TRIAL, name.get("contrast", ""))
             if name.get("stat") == "effect" and number and number[1].isdecimal() and name["extension"] in VOLUME:
                 rows.append((_label(name.get("ses", "")), int(name.get("run", 1)), int(number[1]), path))
         if not rows:
-            raise FileNotFoundError(
-                f"{self.home} holds no *_contrast-<trial>_stat-effect_statmap.nii.gz whose contrast fits the pattern "
-                f"{settings.pattern or TRIAL}."
-            )
-        self.table = pd.DataFrame(sorted(rows), columns=["session", "run", "trial", "path"])
+            wanted = f"*_contrast-<trial>_stat-effect_statmap.nii.gz whose contrast fits the pattern {settings.pattern or TRIAL}"
+            raise FileNotFoundError(f"{self.home} holds no {wanted}.")
         keys = ["session", "run", "trial"]
-        if (double := self.table.duplicated(keys)).any():
-            raise ValueError(f"{self.table['path'][double].iloc[0]}: another file has the same session, run and trial.")
+        found = pd.DataFrame(sorted(rows), columns=[*keys, "path"])
+        if (double := found.duplicated(keys)).any():
+            raise ValueError(f"{found['path'][double].iloc[0]}: another file has the same session, run and trial.")
         shown = read_table(settings.table, "image", "trial")
         keys = [key for key in keys if key in shown]
         for key in keys:
             shown[key] = shown[key].map(_label) if key == "session" else whole_numbers(shown[key])
         if shown.duplicated(keys).any():
             raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
-        if self.table.duplicated(keys).any():
+        if found.duplicated(keys).any():
             raise ValueError(f"{settings.table}: several maps have one {', '.join(keys)}: add a column run or session.")
-        maps, rows = (set(table[keys].itertuples(index=False, name=None)) for table in (self.table, shown))
+        maps, rows = (set(table[keys].itertuples(index=False, name=None)) for table in (found, shown))
         if maps - rows and rows - maps:
             raise ValueError(
                 f"{settings.table}: {len(rows - maps)} rows have no map, such as {', '.join(keys)} {min(rows - maps)}, and "
                 f"{len(maps - rows)} maps no row, such as {min(maps - rows)}: both must count trials from the same number."
             )
-        self.table = self.table.merge(shown[[*keys, "image"]], how="left", on=keys)
-        self.labels, self.mask_files = sorted(set(self.table["session"]), key=ordered), masks(self.home)
-
-    def files(self, session):
-        """Files that hold the betas of a session: a list of Path."""
-        return self.table["path"][self.table["session"] == self.labels[session - 1]].tolist()
+        found = found.merge(shown[[*keys, "image"]], how="left", on=keys)
+        self.labels = sorted(set(found["session"]), key=ordered)
+        self.tables = [found[found["session"] == label] for label in self.labels]
+        self.paths = [table["path"].tolist() for table in self.tables]
 
     def _trials(self, session):
-        table = self.table[self.table["session"] == self.labels[session - 1]]
-        return make_trials(table["run"].to_numpy(), table["image"])
+        return make_trials(self.tables[session - 1]["run"].to_numpy(), self.tables[session - 1]["image"])
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where missing."""
         return np.stack([volumes.read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
 
 
-def subject_folder(root, label):
-    """Find the folder of a subject's results: `sub-<label>` in `root`, or in the one derivative that has it."""
+def find_maps(root, label):
+    """Find a subject's folder, `sub-<label>` in `root` or in the one derivative that has it, its masks, and its maps.
+
+    Masks are a list of Path, those in the folder itself or else in its subfolders; maps are pairs of a Path and its parsed name.
+    """
     folders = [root / f"sub-{label}", *sorted(root.glob(f"derivatives/*/sub-{label}"))]
     with_maps = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
     if len(with_maps) != 1:
         existing = ", ".join(map(str, with_maps)) or ", ".join(sorted(path.name for path in root.glob("sub-*"))) or "none"
         raise FileNotFoundError(f"{root}: wanted one folder sub-{label} with maps, *_statmap.nii.gz; there are: {existing}.")
-    return with_maps[0]
+    [home] = with_maps
+    masks = sorted(home.glob("*_mask.nii*")) or sorted(home.rglob("*_mask.nii*"))
+    return home, masks, [(path, parse_name(path.name) or {}) for path in sorted(home.rglob("*_statmap.nii*"))]
 
 
-def masks(folder):
-    """Masks in a subject's folder itself, or else in its subfolders: a list of Path."""
-    return sorted(folder.glob("*_mask.nii*")) or sorted(folder.rglob("*_mask.nii*"))
+def _table_of(path):
+    """The table of trials beside a series of maps."""
+    return path.with_name(re.sub("_space-[^_]+(_res-[^_]+)?|_stat-effect|_statmap.*", "", path.name) + "_trials.tsv")
 
 
 def _label(text):

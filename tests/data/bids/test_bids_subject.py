@@ -22,9 +22,9 @@ from nsdlib.core import GLMOptions
 from nsdlib.core.glm import hrf
 from nsdlib.data import fit_sessions, read_events, read_session
 from nsdlib.data.bids import volumes
+from nsdlib.data.bids.events import choose_grid
 from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.bids.subject import BIDSSubject
-from nsdlib.data.bids.trials import choose_grid
 from nsdlib.data.subject import open_subject
 from nsdlib.store import provenance
 

@@ -11,8 +11,8 @@ from conftest import ROOT
 from book._ext import faults
 from book._ext.pages import fill
 from nsdlib.data import read_events
+from nsdlib.data.bids.events import read_trials
 from nsdlib.data.bids.importer import guess_image_column
-from nsdlib.data.bids.trials import read_trials
 from nsdlib.strict import parse_yaml
 
 EXAMPLES = ROOT / "tests" / "bids_examples"
