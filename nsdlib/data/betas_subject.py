@@ -24,8 +24,8 @@ CEILINGS_AGREE = 0.05  # median relative difference allowed between two maps
 class BetasSubject(LabSubject):
     """One subject's images, trials and betas in the folder `root`, in one of the formats of `LAYOUTS`.
 
-    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`. `n_sessions` is the number of
-    sessions to use, from the first; by default all. `betas_unit` is "percent signal change", "z" or "arbitrary"; `betas_note`
+    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`; `n_sessions` is the number of
+    sessions to use, from the first, by default all. `betas_unit` is "percent signal change", "z" or "arbitrary"; `betas_note`
     describes the betas. Raises the layout's FileNotFoundError or ValueError, also for betas without a mask or too few sessions.
     """
 
@@ -132,8 +132,8 @@ class BetasSubject(LabSubject):
     def betas(self, session, mask, *, version=None):
         """Betas of a session's trials in `betas_unit`, see `Subject`; there is only one `version`.
 
-        If a voxel has a non-finite beta in any trial of a session, all its betas of the session are 0, as in NSD's unmeasured
-        voxels; a warning reports the number of such voxels.
+        If a voxel has a NaN or infinite beta in any trial of a session, all its betas of the session are 0, as in NSD's
+        unmeasured voxels; a warning reports the number of such voxels.
         """
         self.check_session(session)
         rows = self.trials["row"].to_numpy()[self.session == session]
@@ -141,7 +141,8 @@ class BetasSubject(LabSubject):
         betas = np.zeros((len(rows), int(mask.sum())), dtype=np.float32)
         measured = np.isfinite(values).all(axis=0)
         if n_lacking := int((~measured).sum()):
-            warnings.warn(f"{n_lacking} of {len(measured)} voxels of session {session} have NaN betas: set to 0.", stacklevel=2)
+            message = f"{n_lacking} of {len(measured)} voxels of session {session} have betas that are NaN or infinite: set to 0."
+            warnings.warn(message, stacklevel=2)
         inside = np.flatnonzero(self.brainmask[mask])[measured]
         betas[:, inside] = values[rows][:, measured]
         return betas
@@ -149,8 +150,8 @@ class BetasSubject(LabSubject):
     def ncsnr(self, version=None):
         """Signal-to-noise ratio of single trials, from the noise-ceiling maps: (X, Y, Z) float; None without such maps.
 
-        The noise ceiling of averages of n repeats is 100 ncsnr^2 / (ncsnr^2 + 1/n). If two maps give different ratios, they must
-        have another definition: the result is None, with a warning.
+        The noise ceiling of averages of n repeats is 100 ncsnr^2 / (ncsnr^2 + 1/n). Maps that give different ratios must have
+        another definition: the result is None, with a warning.
         """
         ratios = {}
         for path in sorted(self.layout.home.glob("*_statmap.nii*")):
@@ -171,7 +172,7 @@ class BetasSubject(LabSubject):
     def n_runs(self, session):
         """Task runs of a session: the highest run number among its trials."""
         self.check_session(session)
-        return int(self._trial_table["run"][self._trial_table["session"] == session].max())
+        return int(self._trial_table["run"][self.session == session].max())
 
     def onsets(self, session):
         """Onset of each trial of a session, in seconds from the start of its run: (n_trials,), NaN if unknown."""

@@ -26,7 +26,7 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     Parameters
     ----------
     found : xarray.Dataset
-        From `fit_sessions`. Voxels outside its region and NaN betas are 0 in the files.
+        From `fit_sessions`. Voxels outside its region and betas that are NaN or infinite are 0 in the files.
     subject : nsdlib.data.nsd.subject.NSDSubject
     folder : Path
         Created if missing. Each file gets its final name only when it is complete.
@@ -41,18 +41,17 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
         names. Nothing is written in these cases.
     """
     rows = _rows(found, subject, kind, holds="NSD's files hold")
-    targets = {
-        session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")} for session in rows
-    }
-    refuse_existing(path for paths in targets.values() for path in paths.values())
+    endings = ("nii.gz", "hdf5")
+    stems = {session: folder / f"betas_session{session:02d}" for session in rows}
+    refuse_existing(stem.with_suffix(f".{ending}") for stem in stems.values() for ending in endings)
     mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
-    for session, paths in targets.items():
-        partial_paths = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
-        betas = np.nan_to_num(found[kind].isel(trial=rows[session]).values)
+    for session, stem in stems.items():
+        partial_paths = {ending: stem.with_name(f"partial-{stem.name}.{ending}") for ending in endings}
+        betas = np.nan_to_num(found[kind].isel(trial=rows[session]).values, posinf=0, neginf=0)
         nsd_write.write_betas(partial_paths, betas, mask, subject.affine)
-        for ending, path in paths.items():
-            partial_paths[ending].rename(path)
-    return [paths["nii.gz"] for paths in targets.values()]
+        for ending, path in partial_paths.items():
+            path.rename(stem.with_suffix(f".{ending}"))
+    return [stem.with_suffix(".nii.gz") for stem in stems.values()]
 
 
 def export_glmsingle(found, subject, folder, *, kind="betas_d"):
@@ -65,10 +64,9 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
     rows = _rows(found, subject, kind)
     targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
     refuse_existing(targets.values())
-    letter = kind[-1].upper()
     for session, target in targets.items():
         with beside(folder) as partial:
-            _write_type(partial / f"{TYPES[letter]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
+            _write_type(partial / f"{TYPES[kind[-1].upper()]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
             design = _design_info(subject, session)
             np.save(partial / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
             names = subject.image_names(design["images"])
@@ -94,18 +92,18 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     with beside(folder) as partial:
         mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
         write_maps(partial / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
-        trial_images = subject.trials["image"].to_numpy()[found.trial.values]
-        images, image_of_trial, counts = np.unique(trial_images, return_inverse=True, return_counts=True)
+        shown = subject.image_ids[found.trial.values]
+        images, image_of_trial, counts = np.unique(shown, return_inverse=True, return_counts=True)
         sums = np.zeros((len(images), found.sizes["roi_voxel"]))
         for session, trial_rows in rows.items():
             session_label = subject.session_labels[session - 1]
             name = f"sub-{label}{f'_ses-{session_label}' if session_label else ''}_task-images"
             session_folder = partial / (f"ses-{session_label}" if session_label else "") / "func"
             betas = found[kind].isel(trial=trial_rows).values
-            trials = subject.trials.iloc[found.trial.values[trial_rows]]
             np.add.at(sums, image_of_trial[trial_rows], betas)
-            names = subject.image_names(trials["image"].to_numpy())
-            columns = {"session": [session_label or "n/a"] * len(names), "run": trials["run"].to_numpy(), "label": names}
+            run = subject.trials["run"].to_numpy()[found.trial.values[trial_rows]]
+            names = subject.image_names(shown[trial_rows])
+            columns = {"session": [session_label or "n/a"] * len(names), "run": run, "label": names}
             about = f"single-trial betas, type {kind[-1].upper()}"
             path = write_session(session_folder, name, betas, columns, (mask, subject.affine), about=about, unit=PERCENT)
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
@@ -142,8 +140,7 @@ def _rows(found, subject, kind, *, holds="wanted"):
     session_of = subject.session[found.trial.values]
     rows = {int(session): np.flatnonzero(session_of == session) for session in found.session.values}
     for session, trial_rows in rows.items():
-        expected = np.count_nonzero(subject.session == session)
-        if len(trial_rows) != expected:
+        if len(trial_rows) != (expected := np.count_nonzero(subject.session == session)):
             raise ValueError(f"Session {session} has {len(trial_rows)} trials here, {expected} in the experiment: fit it again.")
     return rows
 
@@ -165,13 +162,12 @@ def _write_type(path, found, subject, session, *, kind, rows):
             if our_name.format(letter) in found:
                 file[their_name] = _volume(found, shape, fit[our_name.format(letter)].values, DTYPES.get(their_name, np.float32))
         if letter == "d" and {"scale", "offset"} <= set(found):
-            volumes = [_volume(found, shape, fit[name].values, np.float32) for name in ("scale", "offset")]
-            file["scaleoffset"] = np.stack(volumes, axis=-1)
+            file["scaleoffset"] = np.stack([_volume(found, shape, fit[name].values) for name in ("scale", "offset")], axis=-1)
         if letter != "b":
             file.attrs["pcnum"] = int(fit["n_pcs"])
 
 
-def _volume(found, shape, values, dtype):
+def _volume(found, shape, values, dtype=np.float32):
     """Map of the fitted voxels as a volume; other voxels are NaN, or 0 for dtypes without NaN."""
     volume = np.full(shape, np.nan if dtype is np.float32 else 0, dtype)
     volume.flat[found.voxel.values] = values
@@ -185,8 +181,8 @@ def _design_info(subject, session):
     matrices = [(labels[:, None] == images + 1).astype(np.float32) for labels in runs]  # (n_volumes, n_conditions)
     n_trials = [int(matrix.sum()) for matrix in matrices]
     order = np.concatenate([np.searchsorted(images + 1, labels[labels > 0]) for labels in runs])
-    single, ends = [np.zeros((len(labels), len(order))) for labels in runs], np.cumsum(n_trials)
-    for matrix, labels, end in zip(single, runs, ends, strict=True):
+    single = [np.zeros((len(labels), len(order))) for labels in runs]
+    for matrix, labels, end in zip(single, runs, np.cumsum(n_trials), strict=True):
         rows = np.flatnonzero(labels)
         matrix[rows, np.arange(end - len(rows), end)] = 1
     info = {

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,17 +17,13 @@ from nsdlib.store.record import FetchError, File, Record, Remote, Unanswered, di
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do for a file: its state on disk, what the server has, and the problem if the server cannot tell.
-
-    `state` is "there", "unrecorded" (present with the right size, hash not yet computed), "damaged" or "missing". `unanswered` is
-    True if no server answered.
-    """
+    """What to do for a file."""
 
     file: File
-    state: str
-    remote: Remote | None = None
-    problem: str = ""
-    unanswered: bool = False
+    state: str  # on disk: "there", "unrecorded" (of the right size, hash not yet computed), "damaged" or "missing"
+    remote: Remote | None = None  # what the server has
+    problem: str = ""  # why the server cannot tell
+    unanswered: bool = False  # no server answered
 
     @property
     def size(self):
@@ -109,7 +106,7 @@ def listing(plans, folder, *, each):
     lines = []
     for stage, members in groupby(plans, key=lambda plan: plan.file.stage):
         members = list(members)
-        lines += [_line(stage, members)]
+        lines.append(_line(stage, members))
         for plan in members if each else ():
             is_known = plan.remote is not None and plan.remote.size is not None
             size = amount(plan.size) if is_known else f"~{amount(plan.size)}" if plan.size else "?"
@@ -136,10 +133,10 @@ def _line(stage, plans):
 
 def _by_reason(problems):
     """Yield a sentence for each reason, with the first three files that it concerns."""
-    files = {}
+    files = defaultdict(list)
     for problem in problems:
         name, _, reason = problem.partition(": ")
-        files.setdefault(reason, []).append(name)
+        files[reason].append(name)
     for reason, names in files.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"{', '.join(names[:3])}{more}: {reason}"

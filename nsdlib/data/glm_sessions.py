@@ -1,11 +1,9 @@
-"""Single-trial GLM fits of whole sessions: read run by run, fitted with either engine, and resumable.
-
-Each session is fitted alone over the whole brain, as in NSD. Betas are kept for a region, and maps for all voxels.
-"""
+"""Single-trial GLM fits of whole sessions, as in NSD: read run by run, fitted with either engine, and resumable."""
 
 import hashlib
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -59,24 +57,23 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     def fit_session(session, folder):
         design, series, confounds = read_session(subject, session)
         settings = {"tr": subject.tr, "confounds": confounds, "options": of_subject(options, subject, session), "scratch": folder}
-        fit = ENGINES[engine](design, series, **settings)
-        return _keep(fit, columns, options)
+        return _keep(ENGINES[engine](design, series, **settings), columns, options)
 
-    sessions = []
+    fits = []
     for session in range(1, n_sessions + 1):
         if scratch is None:
-            sessions.append(fit_session(session, None))
-        else:
-            files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
-            settings_text = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
-            inputs = f"{subject.root} {subject.name} {roi} {engine} {settings_text} {files}"  # a changed file starts a new fit
-            name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
-            sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
-    maps = [fit.drop_vars(BETAS) for fit in sessions]
-    betas = xr.concat([fit[list(BETAS)] for fit in sessions], "trial")
-    result = xr.merge([betas, xr.concat(maps, "session")]).drop_attrs(deep=False)
-    sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
+            fits.append(fit_session(session, None))
+            continue
+        files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
+        settings_text = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
+        inputs = f"{subject.root} {subject.name} {roi} {engine} {settings_text} {files}"  # a changed file starts a new fit
+        name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
+        fits.append(_finished_once(scratch / name, partial(fit_session, session)))
+    betas = xr.concat([fit[list(BETAS)] for fit in fits], "trial")
+    maps = xr.concat([fit.drop_vars(BETAS) for fit in fits], "session")
+    result = xr.merge([betas, maps]).drop_attrs(deep=False)
     result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
+    sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
     return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[columns])
 
 
@@ -114,9 +111,9 @@ def _finished_once(folder, fit_session):
     file = folder.with_suffix(".nc")
     if not file.is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        fit_session(folder).to_netcdf(partial, engine="h5netcdf")
-        partial.rename(file)
+        unfinished = file.with_suffix(".partial")
+        fit_session(folder).to_netcdf(unfinished, engine="h5netcdf")
+        unfinished.rename(file)
     shutil.rmtree(folder, ignore_errors=True)
     return xr.open_dataset(file, engine="h5netcdf")
 
@@ -125,8 +122,7 @@ def _keep(fit, columns, options):
     """Keep the betas of some voxels and the maps of all voxels of a session's fit, with the fit's attributes as variables."""
     one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in fit]
     result = fit[[*one_axis, "hrf_r2"]]
-    no_curve = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
-    result["pc_curve"] = fit.get("pc_curve", no_curve)
+    result["pc_curve"] = fit.get("pc_curve", ("n_components", np.full(options.n_pcs + 1, np.nan, np.float32)))
     betas = {name: fit[name].isel(voxel=columns).rename(voxel="roi_voxel") for name in BETAS}
     attributes = {name: ((), fit.attrs[name]) for name in ("threshold", "n_pcs", "notes")}
     return result.assign(betas | attributes).drop_attrs(deep=False)

@@ -1,8 +1,4 @@
-"""The GLMsingle package, if it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle).
-
-GLMsingle is not on the package index; `pip install "glmsingle @ git+https://github.com/cvnlab/GLMsingle"` installs it. Written
-for version 1.2.
-"""
+"""The GLMsingle package, version 1.2, if it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle)."""
 
 import tempfile
 import warnings
@@ -45,11 +41,11 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
 
     GLMsingle's own HRFs are the default. Variables that GLMsingle does not return, such as the curve for a fixed number of
     components, are left out. If it skips denoising or ridge regression, betas_c or betas_d are those of the previous step; if it
-    skips both, noise_pool is empty and pc_voxels has the voxels above the threshold.
+    skips both, noise_pool is empty and pc_voxels has the voxels above the threshold. If the confounds of run 1 are all 0, it
+    ignores those of every run.
 
-    GLMsingle 1.2 looks only at the confounds of run 1: if they are all 0, it ignores those of every run. Raises a
-    ModuleNotFoundError if GLMsingle is not installed; a ValueError if shapes or values of design and data are invalid, folds or
-    sessions do not match the runs, or `noise_mask` is given, since GLMsingle 1.2 fails with its `brainexclude`; a
+    Raises a ModuleNotFoundError if GLMsingle is not installed; a ValueError if shapes or values of design and data are invalid,
+    folds or sessions do not match the runs, or `noise_mask` is given, since GLMsingle fails with its `brainexclude`; a
     RuntimeError with the likely cause if GLMsingle fails.
     """
     if not is_installed():

@@ -55,7 +55,7 @@ def _cluster(subject, seed):
 
     images, image_of_trial = np.unique(subject.image_ids, return_inverse=True)
     texts = [" ".join(captions) for captions in subject.captions(images)]
-    if without := [int(number) for number, text in zip(images, texts, strict=True) if not text]:
+    if without := [number for number, text in zip(images.tolist(), texts, strict=True) if not text]:
         raise ValueError(
             f"split cluster compares captions, and {len(without)} of {len(images)} images of {subject.name} have none, such as "
             f"image {without[0]}: give captions, or take another split, such as random."

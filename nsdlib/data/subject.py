@@ -1,8 +1,4 @@
-"""A subject of a data set: images, trials, betas and time series. Each format on disk has its own subclass of `Subject`.
-
-Notebooks, the GLM, the doctor and the explorers use only this interface. Image numbers are unique; their order has no meaning.
-Trials count from 0 in temporal order, sessions and task runs from 1.
-"""
+"""A subject of a data set: images, trials, betas and time series. Each format on disk has its own subclass of `Subject`."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -15,7 +11,8 @@ from nsdlib.data import splits
 class Subject(ABC):
     """One subject's images, trials, regions, betas and time series; nothing is read before it is requested.
 
-    What a data set lacks is None or empty, or raises an error if the caller cannot go on without it.
+    What a data set lacks is None or empty, or raises an error if the caller cannot go on without it. Image numbers are unique;
+    their order has no meaning. Trials count from 0 in temporal order, sessions and task runs from 1.
 
     Attributes
     ----------

@@ -133,7 +133,7 @@ def test_voxels_with_nan_are_not_measured_and_counted(tmp_path, planted, images)
     planted[0][0, 3, 2, 2, 1] = np.nan
     laion(tmp_path / "data", planted)
     subject = BetasSubject(tmp_path / "data", BetasFiles(kind="laion", label="03", space="T1w", images=images))
-    with pytest.warns(UserWarning, match="1 of 23 voxels of session 1 have NaN betas: set to 0"):
+    with pytest.warns(UserWarning, match="1 of 23 voxels of session 1 have betas that are NaN or infinite: set to 0"):
         betas = subject.betas(1, mask())
     whole = np.zeros((9, *SHAPE))
     whole[:, mask()] = betas

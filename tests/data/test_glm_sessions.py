@@ -125,6 +125,21 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
     assert (nsd_files.read_beta_volumes(nifti, mask)[5] == 32767).all()
 
 
+def test_exported_betas_that_are_nan_or_infinite_are_0_without_a_warning(session, tmp_path):
+    subject, results = session
+    values = results.betas_d.values.copy()
+    values[[3, 4, 5], [0, 1, 2]] = np.nan, np.inf, -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [nifti] = exports.export_betas(results.assign(betas_d=results.betas_d.copy(data=values)), subject, tmp_path)
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[results.roi_voxel.values] = True
+    written = nsd_files.read_beta_volumes(nifti, mask)
+    assert (written[[3, 4, 5], [0, 1, 2]] == 0).all()
+    values[[3, 4, 5], [0, 1, 2]] = 0
+    np.testing.assert_allclose(written / 300, values, atol=1 / 600 + 1e-5)
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """A stand-in for the package, which answers with what GLMsingle gave for the same input."""

@@ -29,30 +29,32 @@ def open_bold5000(root, label, *, kind="D", regions=None):
     if number not in N_SESSIONS or kind not in KINDS:
         raise ValueError(f"subject {label!r}, kind {kind!r}: wanted CSI1 to CSI4, and one of {', '.join(KINDS)}.")
     name = f"CSI{number}"
-    lists = "Stimuli_Presentation_Lists"
-    prefixes = (f"{name}_", f"{lists}/{name}/{name}_", f"*/{lists}/{name}/{name}_")
-    path = first_file(root, [f"{prefix}imgnames.txt" for prefix in prefixes], "the names of the pictures")
+    folders = ("", f"Stimuli_Presentation_Lists/{name}/", f"*/Stimuli_Presentation_Lists/{name}/")
+    path = first_file(root, [f"{folder}{name}_imgnames.txt" for folder in folders], "the names of the pictures")
     names = [Path(line.strip()).name for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     mask_file = first_file(root, [f"{name}_brainmask.nii*", f"*/{name}_brainmask.nii*"], "the brain mask")
     [mask], affine = volumes.read_masks([mask_file])
     files = _sessions(root, name, KINDS[kind])
-    counts = [_count(file, mask.shape) for file in files]
+    counts = []
+    for file in files:
+        with volumes.opened(file) as image:
+            if len(image.shape) != 4 or image.shape[:3] != mask.shape:
+                raise DamagedFile(f"{file.name} has shape {image.shape}, wanted {mask.shape} of the brain mask, and trials.")
+            counts.append(image.shape[3])
     is_complete = len(files) == N_SESSIONS[number]
     if any(count % RUN_TRIALS for count in counts) or sum(counts) > len(names) or (is_complete and sum(counts) < len(names)):
         raise DamagedFile(
             f"{path} names {len(names)} trials, sessions have {', '.join(map(str, counts))}: wanted as many, in runs of "
             f"{RUN_TRIALS}. Is it the list of {name}?"
         )
-    ends = np.cumsum([0, *counts])
-    tables = [
-        pd.DataFrame({"run": np.arange(n) // RUN_TRIALS + 1, "name": names[end : end + n]})
-        for n, end in zip(counts, ends, strict=False)
-    ]
+    sessions = []
+    for k, (n, end) in enumerate(zip(counts, np.cumsum(counts), strict=True), start=1):
+        sessions.append((f"{k:02d}", pd.DataFrame({"run": np.arange(n) // RUN_TRIALS + 1, "name": names[end - n : end]})))
     pictures, n_shown = np.unique(names, return_counts=True)
     masks = _regions(Path(regions) if regions else root / f"sub-{name}", mask)
     return Source(
-        sessions=[(f"{k:02d}", table) for k, table in enumerate(tables, start=1)],
-        read=lambda session: volumes.read_series(files[session], mask), mask=mask, affine=affine, unit="percent signal change",
+        sessions=sessions, read=lambda session: volumes.read_series(files[session], mask), mask=mask, affine=affine,
+        unit="percent signal change",
         notes=["Order: the list of names, session after session. Notebook 02 shows whether repeats agree by it."], regions=masks,
         test=tuple(pictures[n_shown > 1]), settings={"scaling": ("sessions", "as the authors recommend")},
     )  # fmt: skip
@@ -69,14 +71,6 @@ def _sessions(root, name, kind):
             "session once and without a gap."
         )
     return [existing(file) for file in files]
-
-
-def _count(path, shape):
-    """Number of betas in a file, after checking that it has the grid of the mask."""
-    with volumes.opened(path) as image:
-        if len(image.shape) != 4 or image.shape[:3] != shape:
-            raise DamagedFile(f"{path.name} has shape {image.shape}, wanted {shape} of the brain mask, and trials.")
-        return image.shape[3]
 
 
 def _regions(folder, mask):

@@ -52,20 +52,23 @@ def open_cneuromod(root, label, *, events=None):
                 f"{len(table)} events of {file.name} and one column for each of the {mask.sum()} voxels of its mask."
             )
         names = table["image_path"].where(table["ran"].isin(["1", "1.0", "True"]) if "ran" in table else True)
-        tables.setdefault(session, {})[run] = pd.DataFrame({"run": run, "name": names.where(names.notna(), None)})
+        tables[session, run] = pd.DataFrame({"run": run, "name": names.where(names.notna(), None)})
     if not tables:
         raise DamagedFile(f"{path} holds no run of the events of sub-{label}: wanted /<session>/<run>/betas.")
-    labels = sorted(tables)
-    runs = {session: sorted(tables[session]) for session in labels}
+    labels = sorted({session for session, _ in tables})
+    runs = {session: [key for key in sorted(tables) if key[0] == session] for session in labels}
 
     def read(number):
-        return np.vstack([_read(path, f"{labels[number]}/{run}/betas") for run in runs[labels[number]]])
+        with reading(path), h5py.File(path, "r") as file:
+            data = [checked_dataset(path, file, f"{session}/{run}/betas", 2) for session, run in runs[labels[number]]]
+            return np.vstack([betas[:].astype(np.float32) for betas in data])
 
-    notes = ["Betas were z-scored over all trials at once, those of test pictures too: transductive."]
     ceilings, note = _ceilings(path, mask, affine)
-    notes += [note, *([f"Without betas, and left out: {', '.join(without_betas)}."] if without_betas else [])]
+    notes = ["Betas were z-scored over all trials at once, those of test pictures too: transductive.", note]
+    if without_betas:
+        notes.append(f"Without betas, and left out: {', '.join(without_betas)}.")
     return Source(
-        sessions=[(f"{s:03d}", pd.concat([tables[s][run] for run in runs[s]], ignore_index=True)) for s in labels],
+        sessions=[(f"{s:03d}", pd.concat([tables[key] for key in keys], ignore_index=True)) for s, keys in runs.items()],
         read=read, mask=mask, affine=affine, unit="z", notes=notes, ceilings=ceilings,
     )  # fmt: skip
 
@@ -99,9 +102,3 @@ def _read_header(path):
         keys = [(session, run) for session, group in sessions.items() for run in group if run.isdecimal()]
         shapes = {(int(s), int(run)): checked_dataset(path, file, f"{s}/{run}/betas", 2).shape for s, run in keys}
     return mask, affine, shapes
-
-
-def _read(path, name):
-    """Betas of a run: (n_trials, n_voxels) float32."""
-    with reading(path), h5py.File(path, "r") as file:
-        return checked_dataset(path, file, name, 2)[:].astype(np.float32)

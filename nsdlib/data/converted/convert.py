@@ -27,16 +27,16 @@ def convert(layout, root, folder, *, label, run, images=None, **settings):
 
     `label` is the subject, `run` the name of the parameter file, `images` the folder of the pictures, if they do not come with
     the data; `settings` are passed to the layout's function. Returns the Path of the parameter file and notes, a list of str.
-    Raises the errors of that function and of `source.write`; a ValueError for an unknown setting.
+    Raises a FileNotFoundError for missing files; a ValueError, with what was wanted and found, for files that do not match each
+    other or hold something else, and for an unknown subject or setting; and the errors of `source.write`.
     """
     description, opener = LAYOUTS[layout]
     if not re.fullmatch("[A-Za-z0-9]+", label):
         raise ValueError(f"subject {label!r}: wanted letters and digits, as the files have them, such as 01.")
-    known = [name for name, parameter in inspect.signature(opener).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    known = inspect.getfullargspec(opener).kwonlyargs
     if unknown := sorted(set(settings) - set(known)):
-        raise ValueError(
-            f"{layout} takes no {unknown[0]!r}{nearest(unknown[0], known)} It takes: {', '.join(known) or 'nothing'}."
-        )
+        hint = nearest(unknown[0], known)
+        raise ValueError(f"{layout} takes no {unknown[0]!r}{hint} It takes: {', '.join(known) or 'nothing'}.")
     root, folder = (Path(path).expanduser().resolve() for path in (root, folder))
     images = images and Path(images).expanduser().resolve()
     source = opener(root, label, **settings)

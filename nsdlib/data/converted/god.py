@@ -17,7 +17,6 @@ NOTES = {
     "perception": "Training pictures were shown once, test pictures 35 times: averages have other noise.",
     "imagery": "A category was imagined, not a picture: the category's test picture stands for it.",
 }
-ROI = r"ROI_(\w+)"
 GRID_TOLERANCE = 1e-3  # as a fraction of the voxel spacing
 
 
@@ -52,14 +51,12 @@ def open_god(root, label, *, task="perception"):
             f"{path}: wanted training pictures and other test pictures, got {len(train)} and {len(test)}, of which "
             f"{len(train & test)} are in both."
         )
-    voxel_columns = {
-        name: described[name][columns["voxels"]] for name in described if name.startswith("voxel_") or re.fullmatch(ROI, name)
-    }
-    flat, mask, affine, note = _place(path, [voxel_columns.get(f"voxel_{axis}") for axis in "xyz"])
+    of_voxels = {name: values[columns["voxels"]] for name, values in described.items()}
+    flat, mask, affine, note = _place(path, [of_voxels.get(f"voxel_{axis}") for axis in "xyz"])
     order = np.argsort(flat)
     regions = {}
-    for name, values in voxel_columns.items():
-        if (match := re.fullmatch(ROI, name)) and (values == 1).any():
+    for name, values in of_voxels.items():
+        if (match := re.fullmatch(r"ROI_(\w+)", name)) and (values == 1).any():
             regions[match[1]] = as_mask(flat[values == 1], mask.shape)
     return Source(
         sessions=[("all", pd.DataFrame({"run": run[rows], "name": names}))],
@@ -112,9 +109,9 @@ def _names(path, numbers):
 
 
 def _of_category(path, numbers, kind):
-    """Number of the test picture of each trial's category, the integer part of `numbers`: (n_trials,) float64.
+    """Number of the test picture of each trial's category, the integer part of `numbers`: (n_trials,) float64, NaN without one.
 
-    Only imagery trials need it. Numbers of a picture of the category and of the category alone are treated alike.
+    Numbers of a picture of the category and of the category alone are treated alike.
     """
     category, pictures = np.floor(numbers), np.unique(numbers[kind == TEST])
     for imagined in np.unique(category[kind == IMAGERY]).tolist():
@@ -130,9 +127,8 @@ def _place(path, axes):
         raise DamagedFile(f"{path}: wanted voxel_x, voxel_y and voxel_z of each voxel: get it again.")
     index, affine = [], np.eye(4)
     for number, axis in enumerate(axes):
-        values, step = np.unique(axis), 1.0
-        if len(values) > 1:
-            step = np.diff(values).min()
+        values = np.unique(axis)
+        step = np.diff(values).min() if len(values) > 1 else 1.0
         index.append((axis - values[0]) / step)
         affine[number, [number, 3]] = step, values[0]
     grid = np.rint(index).astype(np.int64)

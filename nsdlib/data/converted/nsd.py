@@ -42,8 +42,8 @@ def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DE
     Trials that repeat the picture before them (one-back task) are left out. Since pictures are linear in luminance, their square
     root is taken. Raises the errors of `NSDSubject`; a `DamagedFile` for invalid files.
     """
-    subject, path = _subject(root, label, n_sessions), "nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat"
-    order, counts = _synthetic_design(_existing_file(subject, path))
+    subject = _subject(root, label, n_sessions)
+    order, counts = _synthetic_design(_existing_file(subject, "nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat"))
     run = np.repeat(np.arange(1, len(counts) + 1), counts)
     is_repeat = np.r_[False, (order[1:] == order[:-1]) & (run[1:] == run[:-1])]
     names = [None if repeats else f"synthetic{number:03d}" for number, repeats in zip(order, is_repeat, strict=True)]
@@ -74,19 +74,16 @@ def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=No
     subject = _subject(root, label, n_sessions)
     mask = subject.voxels(roi)
     betas = _read_betas(subject, "nsdimagery", version, mask, sum(RUNS.values()))
-    designs, starts = _imagery_designs(subject), np.cumsum([0, *RUNS.values()])
+    betas_of = dict(zip(RUNS, np.split(betas, np.cumsum(list(RUNS.values()))[:-1]), strict=True))
+    designs = _imagery_designs(subject)
     targets = {letter: _targets(subject, letter) for letter in "ABC"}
-    rows_of_run = {run: slice(starts[k], starts[k + 1]) for k, run in enumerate(RUNS)}
-    vision_runs = [run for run in RUNS if run.startswith("vis")]
-    cues = {run: _cues(subject, run, "CONDITION", targets[run[3]], designs[run]) for run in vision_runs}
-    order, note = find_order([(betas[rows_of_run[run]], cues[run], designs[run]) for run in vision_runs])
-    target_runs = [run for run in RUNS if run.startswith(prefix) and run[3] in SETS]
-    rows, tables = [], []
-    for run in target_runs:
-        cue = _cues(subject, run, column, targets[run[3]], designs[run])
-        rows.append(np.arange(rows_of_run[run].start, rows_of_run[run].stop)[order(designs[run])])
-        names = [f"imagery{run[3]}{letter}" for letter in cue]
-        tables.append(pd.DataFrame({"run": list(RUNS).index(run) + 1, "name": names}))
+
+    def cues(run, column):
+        return _cues(subject, run, column, targets[run[3]], designs[run])
+
+    order, note = find_order([(betas_of[run], cues(run, "CONDITION"), designs[run]) for run in RUNS if run.startswith("vis")])
+    shown = {run: cues(run, column) for run in RUNS if run.startswith(prefix) and run[3] in SETS}
+    trials = [(list(RUNS).index(run) + 1, f"imagery{run[3]}{letter}") for run, letters in shown.items() for letter in letters]
     files = {
         f"imagery{letter}{cue}": _existing_file(subject, f"nsddata/experiments/nsdimagery/rawtargetimages/set{letter}/{name}")
         for letter in SETS
@@ -94,7 +91,8 @@ def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=No
     }
     shared = {int(match[1]) - 1 for path in files.values() if (match := re.search(r"_nsd(\d{5})\b", path.stem))} - {-1}
     return _with_core(
-        subject, mask, version, "nsdimagery", pd.concat(tables, ignore_index=True), betas[np.concatenate(rows)],
+        subject, mask, version, "nsdimagery", pd.DataFrame(trials, columns=["run", "name"]),
+        np.concatenate([betas_of[run][order(designs[run])] for run in shown]),
         pictures=lambda folder: [read_picture(path).save(folder / f"{name}.png") for name, path in files.items()],
         notes=[note, f"{len(shared)} targets are images of the core: its trials of them are left out."], left_out=shared,
     )  # fmt: skip
@@ -123,8 +121,8 @@ def _with_core(subject, mask, version, session, table, betas, *, pictures, notes
         pictures(folder)
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            for image, pixels in zip(batch, subject.stimuli(batch), strict=True):
-                Image.fromarray(pixels).save(folder / f"nsd{image + 1:05d}.png")
+            for name, pixels in zip(subject.image_names(batch), subject.stimuli(batch), strict=True):
+                Image.fromarray(pixels).save(folder / f"{name}.png")
 
     return Source(
         sessions=[*sessions, (session, table)], read=read, mask=mask, affine=subject.affine, unit="percent signal change",
@@ -146,10 +144,10 @@ def _read_betas(subject, extension, version, mask, n_trials):
     """Betas of an extension, see `nsd_files.read_betas`."""
     if version not in nsd.BETA_VERSIONS[1:]:
         raise ValueError(f"version {version!r}: {extension} has {' and '.join(nsd.BETA_VERSIONS[1:])}.")
-    path = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}/betas_{extension}"
-    if not (subject.root / f"{path}.nii.gz").is_file():
-        _existing_file(subject, f"{path}.hdf5")
-    return nsd_files.read_betas(subject.root / f"{path}.hdf5", mask, n_trials)
+    path = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}/betas_{extension}.hdf5"
+    if not (subject.root / path).with_suffix(".nii.gz").is_file():
+        _existing_file(subject, path)
+    return nsd_files.read_betas(subject.root / path, mask, n_trials)
 
 
 def _synthetic_design(path):
@@ -207,8 +205,7 @@ def _targets(subject, letter):
 
 def _cues(subject, run, column, targets, design):
     """Cue letter of each trial of a run: (48,) array of str, after checking that cues and design conditions match one to one."""
-    name = f"nsddata/bdata/nsdimagery/nsdimagery_subj{subject.subject:02d}_{run}.tsv"
-    path = _existing_file(subject, name)
+    path = _existing_file(subject, f"nsddata/bdata/nsdimagery/nsdimagery_subj{subject.subject:02d}_{run}.tsv")
     table = read_table(path, "TRIAL", column)
     table = table.assign(TRIAL=pd.to_numeric(table["TRIAL"], errors="coerce")).sort_values("TRIAL", kind="stable")
     if not np.array_equal(table["TRIAL"], np.arange(1, len(design) + 1)):
@@ -216,6 +213,6 @@ def _cues(subject, run, column, targets, design):
     cues = table[column].to_numpy(str)
     if unknown := sorted(set(cues) - set(targets)):
         raise DamagedFile(f"{path}: {column} holds {', '.join(unknown)}, wanted letters of the targets, {', '.join(targets)}.")
-    if len(set(zip(cues, design, strict=True))) != len(set(cues)) or len(set(cues)) != len(set(design)):
+    if not len(set(zip(cues, design, strict=True))) == len(set(cues)) == len(set(design)):
         raise DamagedFile(f"{path}: {column} is in another order than the run's design: the columns have another meaning.")
     return cues

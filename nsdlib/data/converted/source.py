@@ -22,28 +22,20 @@ MAX_COMPRESSION = 1100  # largest compression ratio
 
 @dataclass(frozen=True)
 class Source:
-    """One subject's data in any layout; no betas are read before `read` is called.
+    """One subject's data in any layout; no betas are read before `read` is called."""
 
-    `sessions` is a list of pairs (label, DataFrame), one row per trial, columns run, from 1, and name, of the picture or None.
-    `read` maps the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, in the voxels of `mask`, (X, Y, Z)
-    bool, in C order. `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` the names of the official test
-    pictures, `roi` the region to decode from, `ceilings` a dict of number of repeats to published noise ceilings of their
-    averages, (n_voxels,) percent. `pictures` writes the pictures into a folder, if they come with the data. `settings` are other
-    parameters of the run, as pairs (value, reason).
-    """
-
-    sessions: list
-    read: Callable
-    mask: np.ndarray
-    affine: np.ndarray
-    unit: str
-    notes: list
-    regions: dict = field(default_factory=dict)
-    test: tuple = ()
-    pictures: Callable | None = None
-    roi: str = "visual"
-    settings: dict = field(default_factory=dict)
-    ceilings: dict = field(default_factory=dict)
+    sessions: list  # of pairs (label, DataFrame), one row per trial, columns run, from 1, and name, of the picture or None
+    read: Callable  # from the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, in the C order of `mask`
+    mask: np.ndarray  # (X, Y, Z) bool
+    affine: np.ndarray  # (4, 4)
+    unit: str  # of the betas
+    notes: list  # of str, for the user
+    regions: dict = field(default_factory=dict)  # name: (X, Y, Z) bool
+    test: tuple = ()  # names of the official test pictures
+    pictures: Callable | None = None  # writes the pictures into a folder, if they come with the data
+    roi: str = "visual"  # region to decode from
+    settings: dict = field(default_factory=dict)  # other parameters of the run: (value, reason)
+    ceilings: dict = field(default_factory=dict)  # number of repeats: noise ceilings of their averages, (n_voxels,) percent
 
     @property
     def shown(self):
@@ -62,7 +54,9 @@ def write(source, folder, *, run, label, about, images=None):
     path = find_root() / "params" / f"{run}.yaml"
     refuse_existing([folder, path])
     if source.pictures is None:
-        _refuse_missing(source, images)
+        if images is None:
+            raise ValueError("The pictures do not come with these data: name the folder with those that were shown, --images.")
+        Pictures(images).refuse_missing(source.shown)
     box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(source.mask))
     affine = source.affine.copy()
     affine[:3, 3] += source.affine[:3, :3] @ [extent.start for extent in box]
@@ -123,17 +117,11 @@ def first_file(root, patterns, what):
     found.
     """
     for pattern in patterns:
-        dangling = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob skips
-        if found := sorted(root.glob(pattern)) or dangling:
+        if found := sorted(root.glob(pattern)):
             return existing(found[0])
+        if (root / pattern).is_symlink():  # a link without a target, which glob skips
+            return existing(root / pattern)
     raise FileNotFoundError(f"{root} holds {what} under none of the names {', '.join(patterns)}: get it, or name its folder.")
-
-
-def _refuse_missing(source, images):
-    """Raise an error without a folder of pictures, or if some of them are missing."""
-    if images is None:
-        raise ValueError("The pictures do not come with these data: name the folder with those that were shown, --images.")
-    Pictures(images).refuse_missing(source.shown)
 
 
 def _parameters(source, folder, *, run, label, about, images):
@@ -151,13 +139,10 @@ def _parameters(source, folder, *, run, label, about, images):
     training_names = [name for name in shown if name not in set(source.test)]
     if roi == "brainmask" and n_voxels > MANY_VOXELS and len(set(training_names)) < len(training_names):
         lines.append(line("n_voxels", N_VOXELS, f"the best of {n_voxels:,}, chosen in training trials by repeats"))
-    split = (
-        ("official", "the data set's own test pictures")
-        if source.test
-        else ("random", "a fifth of the pictures; or cluster, concept")
-    )
     lines += [
-        line("split", *split),
+        line("split", "official", "the data set's own test pictures")
+        if source.test
+        else line("split", "random", "a fifth of the pictures; or cluster, concept"),
         line("alphas", [100, 1000, 10000, 50000], "the best on held-out training images"),
         *(line(name, *setting) for name, setting in source.settings.items()),
         line("text_weight", 0, "no captions: vision alone guides the refined image"),

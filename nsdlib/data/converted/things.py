@@ -48,10 +48,7 @@ def open_things(root, label, *, mask=None):
         columns = np.flatnonzero(trials["session"] == labels[number])
         return _read_columns(files["responses"], block, columns)[:, order]
 
-    def region_mask(name):
-        return as_mask(flat[table[name].to_numpy() == 1], brain.shape)
-
-    regions = {name.partition(" ")[0]: region_mask(name) for name in REGIONS if name in table}
+    members = {name.partition(" ")[0]: flat[table[name].to_numpy() == 1] for name in REGIONS if name in table}
     named, ceilings = trials.rename(columns={"stimulus": "name"}), {n: name for n, name in CEILINGS.items() if name in table}
     return Source(
         sessions=[(f"{session:02d}", named[named["session"] == session][["run", "name"]]) for session in labels],
@@ -60,7 +57,7 @@ def open_things(root, label, *, mask=None):
             "Betas are in units of z-scored BOLD. Test pictures are of concepts that training has, but for a few.",
             f"Noise ceilings: columns {', '.join(ceilings.values()) or 'none'} of the table of voxels.", note,
         ],
-        regions={name: voxels for name, voxels in regions.items() if voxels.any()},
+        regions={name: as_mask(voxels, brain.shape) for name, voxels in members.items() if len(voxels)},
         test=tuple(named["name"][named["trial_type"] == "test"].unique()),
         ceilings={n: table[name].to_numpy()[order] for n, name in ceilings.items()},
     )  # fmt: skip
@@ -83,18 +80,18 @@ def _read(path, *integer_columns):
 
 def _place(table, path, source):
     """Flat index of each row of the table of voxels, (n_voxels,) int, the voxels, (X, Y, Z) bool, and the affine."""
-    masks, affine = volumes.read_masks([path])
+    [mask], affine = volumes.read_masks([path])
     places = table[["voxel_x", "voxel_y", "voxel_z"]].to_numpy()
-    outside = ((places < 0) | (places >= masks[0].shape)).any(axis=1)
-    flat = np.ravel_multi_index(np.where(outside[:, None], 0, places).T, masks[0].shape)
-    if n_outside := np.count_nonzero(outside | ~masks[0].flat[flat]):
+    outside = ((places < 0) | (places >= mask.shape)).any(axis=1)
+    flat = np.ravel_multi_index(np.where(outside[:, None], 0, places).T, mask.shape)
+    if n_outside := np.count_nonzero(outside | ~mask.flat[flat]):
         raise DamagedFile(
             f"{source}: {n_outside} of {len(table)} voxels lie outside {path}: wanted indices from 0 into that mask. Give the "
             "brain mask of the release of this subject, -p mask=FILE."
         )
     if len(np.unique(flat)) < len(flat):
         raise DamagedFile(f"{source}: several rows are the same voxel: get it again.")
-    return flat, as_mask(flat, masks[0].shape), affine
+    return flat, as_mask(flat, mask.shape), affine
 
 
 def _find_responses(path, n_trials, table):
@@ -113,9 +110,7 @@ def _find_responses(path, n_trials, table):
     if not ids:
         return matching[0], "The responses name no voxels: their rows are taken to be those of the table."
     if not np.array_equal(ids[0], table["voxel_id"]):
-        raise DamagedFile(
-            f"{path}: its voxel_id are not those of the table of voxels, in its order: wanted files of one release."
-        )
+        raise DamagedFile(f"{path}: its voxel_id are not those of the table of voxels, in its order: get files of one release.")
     return matching[0], "The responses name the voxels of the table, in its order."
 
 

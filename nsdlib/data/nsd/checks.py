@@ -20,22 +20,19 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
 
     rows, failed = [], set()
     for check, needs, remedy in _CHECKS:
-        found, wanted, result = ("", "", "not tried") if failed & set(needs) else _outcome(check, subject, version)
+        found, wanted, result = "", "", "not tried"
+        if not failed & set(needs):
+            try:
+                found, wanted, is_right = check(subject, version)
+                result = "ok" if is_right else "WRONG"
+            except FileNotFoundError:
+                result = "not there"
+            except ValueError as error:
+                found, wanted, result = error, "no error", "WRONG"
         if result in ("WRONG", "not tried"):
             failed.add(check)
-        rows.append((check.__doc__.rstrip("."), found, wanted, result, remedy if result == "WRONG" else ""))
+        rows.append((check.__doc__.rstrip("."), str(found), str(wanted), result, remedy if result == "WRONG" else ""))
     return pd.DataFrame(rows, columns=["check", "found", "wanted", "result", "remedy"])
-
-
-def _outcome(check, subject, version):
-    """Found value, wanted value and result of a check."""
-    try:
-        found, wanted, is_right = check(subject, version)
-        return str(found), str(wanted), "ok" if is_right else "WRONG"
-    except FileNotFoundError:
-        return "", "", "not there"
-    except ValueError as error:
-        return str(error), "no error", "WRONG"
 
 
 def repeat_agreement(betas, image_ids):

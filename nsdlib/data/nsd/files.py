@@ -4,22 +4,14 @@ Files come from elsewhere, so none of their content is trusted (`nsdlib.data.for
 """
 
 import gzip
+import math
 import warnings
 from contextlib import contextmanager
 
 import numpy as np
 
-from nsdlib.data.formats.guards import (
-    MATLAB_NUMBERS,
-    MAX_NPY_HEADER,
-    DamagedFile,
-    check_shape,
-    check_unpacked_size,
-    damaged,
-    npy_header,
-    own_dataset,
-    reading,
-)
+from nsdlib.data.formats import guards
+from nsdlib.data.formats.guards import DamagedFile, check_shape, damaged, reading
 from nsdlib.data.nsd import layout as nsd
 
 MAX_SIDE = 256  # voxels along a side of a volume; NSD's own have at most 113 at 1.8 mm
@@ -42,8 +34,8 @@ def read_expdesign(path):
         "stimpattern": ((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), 0, 1),
     }
     with reading(path):
-        check_unpacked_size(path, MAX_DESIGN)
-        shapes_in_file = [(name, shape if kind in MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
+        guards.check_unpacked_size(path, MAX_DESIGN)
+        shapes_in_file = [(name, shape if kind in guards.MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
         for name, (shape, *_) in wanted.items():
             shapes = [found for other, found in shapes_in_file if other == name]
             check_shape(f"{name} in {path}", shapes[0] if len(shapes) == 1 else None, shape)
@@ -77,8 +69,8 @@ def read_captions(path, image_ids):
     """Read the captions of images by 0-based id: a list of non-blank texts for each."""
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
-        npy_header(path, file)
-        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load accepts other formats, too
+        guards.npy_header(path, file)
+        table = np.lib.format.open_memmap(path, mode="r", max_header_size=guards.MAX_NPY_HEADER)  # np.load takes more formats
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
             raise damaged(path, f"must hold texts, but it holds {table.dtype}")
@@ -107,10 +99,8 @@ def read_design(path, n_trials):
     with reading(path):
         rows = np.array(path.read_text().split(), dtype=np.int64)  # there is no header
     check_shape(path, rows.shape, (nsd.N_DESIGN_ROWS,))
-    if np.count_nonzero(rows) != n_trials:
-        raise DamagedFile(
-            f"{path} holds {np.count_nonzero(rows)} trials, this task run has {n_trials}: is it a resting run's file?"
-        )
+    if (n_found := np.count_nonzero(rows)) != n_trials:
+        raise DamagedFile(f"{path} holds {n_found} trials, this task run has {n_trials}: is it a resting run's file?")
     if rows.min() < 0 or rows.max() > nsd.N_STIMULI:
         raise damaged(path, f"must hold image ids from 1 to {nsd.N_STIMULI}")
     return rows
@@ -167,9 +157,10 @@ def read_volume(path):
 def read_labels(path, brain=None):
     """Read a NIfTI volume of labels: (X, Y, Z) int16; NaN outside the mask `brain`, or anywhere without a mask, becomes -1."""
     labels = read_volume(path)
-    check_shape(path, labels.shape, labels.shape if brain is None else brain.shape)
+    outside = np.ones(labels.shape, bool) if brain is None else ~brain
+    check_shape(path, labels.shape, outside.shape)
     if labels.dtype.kind == "f":
-        labels[np.isnan(labels) & (True if brain is None else ~brain)] = -1
+        labels[np.isnan(labels) & outside] = -1
     wrong = labels[~((labels == np.rint(labels)) & (np.abs(labels) <= np.iinfo(np.int16).max))]
     if wrong.size:
         raise DamagedFile(
@@ -205,7 +196,7 @@ def _dataset(path, name, shape, dtype):
     import h5py
 
     with reading(path), h5py.File(path, "r") as file:
-        data = own_dataset(path, file, name)
+        data = guards.own_dataset(path, file, name)
         check_shape(f"{name} in {path}", data.shape, shape)
         if data.dtype.newbyteorder("=") != dtype:
             raise damaged(path, f"must hold {np.dtype(dtype)} in {name}, but it holds {data.dtype}")
@@ -228,11 +219,11 @@ def _volumes(path, header, file):
     dtype, first, shape = header.get_data_dtype(), header.get_data_offset(), header.get_data_shape()
     if dtype.kind not in "iuf" or dtype.itemsize > 8 or not HEADER <= first <= MAX_HEADER:
         raise damaged(path, f"has values of type {dtype} from byte {first} on")
-    n_values, n_volumes = (int(np.prod(sides, dtype=object)) for sides in (shape[:3], shape[3:]))
+    n_bytes, n_volumes = math.prod(shape[:3]) * dtype.itemsize, math.prod(shape[3:])
     file.read(first - HEADER)
     for n_left in reversed(range(n_volumes)):
-        raw = file.read(n_values * dtype.itemsize)
-        if len(raw) < n_values * dtype.itemsize or (not n_left and file.read(1)):  # gzip verifies its checksum at the end
+        raw = file.read(n_bytes)
+        if len(raw) < n_bytes or (not n_left and file.read(1)):  # gzip verifies its checksum at the end
             raise damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
         volume = np.frombuffer(raw, dtype).reshape(shape[:3], order="F")
         with np.errstate(all="raise"):

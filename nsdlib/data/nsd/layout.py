@@ -5,7 +5,7 @@ Names, shapes and labels follow the NSD Data Manual and the public code that exp
 
 import math
 import re
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 TR = 4 / 3  # s between volumes of the 1.8 mm time series
@@ -60,7 +60,6 @@ def file_run(subject: int, session: int, run: int) -> int:
     return run + 1 if 21 <= session <= last_resting else run
 
 
-@dataclass(frozen=True)
 class Layout:
     """Paths of one subject's files in the 1.8 mm space, below the folder `root` that mirrors NSD's bucket.
 
@@ -68,37 +67,14 @@ class Layout:
     have, or (maps) that could lead out of the subject's folder.
     """
 
-    root: Path
-    subject: int
-
-    @property
-    def _name(self):
-        return f"subj{self.subject:02d}"
-
-    @property
-    def expdesign(self):
-        """Experimental design: the image of each trial, for all subjects."""
-        return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
-
-    @property
-    def stim_info(self):
-        """Table of the 73,000 images: the source of each, and when each subject saw it."""
-        return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
-
-    @property
-    def stimuli(self):
-        """The 73,000 images (39.6 GB)."""
-        return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-
-    @property
-    def captions(self):
-        """Captions, stored beside the images; NSD itself has none."""
-        return self.root / "nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy"
-
-    @property
-    def responses(self):
-        """Behavioural responses, one row per trial."""
-        return self.root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"
+    def __init__(self, root: Path, subject: int):
+        self.root, self.subject = root, subject
+        self._name = f"subj{subject:02d}"
+        self.expdesign = root / "nsddata/experiments/nsd/nsd_expdesign.mat"  # image of each trial, for all subjects
+        self.stim_info = root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"  # source of each image, and when it was shown
+        self.stimuli = root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"  # the 73,000 images (39.6 GB)
+        self.captions = self.stimuli.with_name("COCO_73k_annots_curated.npy")  # NSD itself has none
+        self.responses = root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"  # behaviour, one row per trial
 
     def volume(self, name):
         """A map such as "brainmask", "valid" or "mean"."""
@@ -144,24 +120,20 @@ class Layout:
             (self.ncsnr(version), "the signal-to-noise ratio of the betas"),
         ]
         for session in range(1, n_sessions + 1):
-            paths = [self.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
-            existing = [path for path in paths if path.is_file()]  # either will do
-            needed.append(((existing or paths)[0], f"the betas of session {session}"))
-        for session in range(1, glm_sessions + 1):
-            for run in range(1, N_TASK_RUNS + 1):
-                needed.append((self.timeseries(session, run), f"the BOLD of session {session}, run {run}"))
-                needed.append((self.design(session, run), f"the onsets of session {session}, run {run}"))
+            hdf5, nifti = (self.betas(version, session, ending) for ending in ("hdf5", "nii.gz"))
+            path = nifti if nifti.is_file() and not hdf5.is_file() else hdf5  # either will do
+            needed.append((path, f"the betas of session {session}"))
+        for session, run in product(range(1, glm_sessions + 1), range(1, N_TASK_RUNS + 1)):
+            needed.append((self.timeseries(session, run), f"the BOLD of session {session}, run {run}"))
+            needed.append((self.design(session, run), f"the onsets of session {session}, run {run}"))
         return needed
 
     def n_bytes(self, path):
         """Approximate number of bytes of images, betas and time series; 0 for small files."""
-        voxels = math.prod(VOLUME_SHAPES[self.subject])
-        sizes = {
-            N_STIMULI * IMAGE_SIZE**2 * 3: path == self.stimuli,
-            voxels * N_SESSION_TRIALS * 2: path.name.startswith("betas_session"),
-            voxels * N_VOLUMES * 2: path.name.startswith("timeseries_session"),
-        }
-        return next((n_bytes for n_bytes, applies in sizes.items() if applies), 0)
+        if path == self.stimuli:
+            return N_STIMULI * IMAGE_SIZE**2 * 3
+        n_volumes = {"betas": N_SESSION_TRIALS, "timeseries": N_VOLUMES}.get(path.name.partition("_session")[0], 0)
+        return math.prod(VOLUME_SHAPES[self.subject]) * n_volumes * 2
 
     def _version(self, version):
         return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{_checked_name('version', version, BETA_VERSIONS)}"

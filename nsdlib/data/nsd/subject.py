@@ -1,8 +1,4 @@
-"""A subject of the Natural Scenes Dataset: `nsdlib.data.subject.Subject`, and what only NSD provides.
-
-Inside this package image ids count from 0 (row of the stimulus file). NSD's own files count from 1 in most places; this module
-converts between the two.
-"""
+"""A subject of the Natural Scenes Dataset. Image ids count from 0 here, and from 1 in most of NSD's own files."""
 
 from functools import cached_property
 from pathlib import Path
@@ -167,13 +163,12 @@ class NSDSubject(Subject):
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `nsd.ROI_LABELS`.
 
-        "brainmask" gives label 1 to the whole brain. NaN outside the brain becomes -1. Raises a ValueError for an unknown name,
-        another shape than the brain mask's, or values that are not labels.
+        "brainmask" gives label 1 to the whole brain. Raises a ValueError for an unknown name, another shape than the brain
+        mask's, or values that are not labels (NaN outside the brain becomes -1).
         """
         if name == "brainmask":
             return self.brainmask.astype(np.int16)
-        path = self._existing(self.paths.roi(name), f"the regions {name}")
-        return nsd_files.read_labels(path, self.brainmask)
+        return nsd_files.read_labels(self._existing(self.paths.roi(name), f"the regions {name}"), self.brainmask)
 
     def betas(self, session, mask, *, version=None):
         """Betas of a version, one of `nsd.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32, in percent."""

@@ -1,7 +1,7 @@
 """Cortical surfaces of an NSD subject, used only by figures.
 
-Functional and anatomical volumes are not in register. FreeSurfer's files therefore give only the surface, and NSD's own
-transforms give the position of each vertex in the 1.8 mm volume. Names and meaning of the transforms: NSD's `nsdcode`.
+Functional and anatomical volumes are not in register: FreeSurfer's files give only the surface, and NSD's own transforms (see
+NSD's `nsdcode`) the position of each vertex in the 1.8 mm volume.
 """
 
 from dataclasses import dataclass
@@ -49,8 +49,9 @@ def read_surfaces(subject):
         side: (surf / f"{prefix}.inflated", surf / f"{prefix}.sulc", transforms / f"{prefix}.func1pt8-to-{LAYER}.mgz")
         for side, prefix in HEMISPHERES.items()
     }
-    is_complete = all(file.is_file() for paths in files.values() for file in paths)
-    return {side: _read(*paths) for side, paths in files.items()} if is_complete else {}
+    if not all(file.is_file() for paths in files.values() for file in paths):
+        return {}
+    return {side: _read(*paths) for side, paths in files.items()}
 
 
 def _read(inflated, sulc, transform):

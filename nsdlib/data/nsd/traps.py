@@ -1,7 +1,7 @@
-"""The known pitfalls of NSD, one check for each.
+"""The known pitfalls of NSD, one check for each; its docstring says what must hold, and is shown to the user.
 
-A check takes a subject and a version of the betas, and returns what it found, what it wanted, and whether they match. Its
-docstring says what must hold, and is shown to the user. A check raises a FileNotFoundError if a file is missing.
+A check takes a subject and a version of the betas, and returns what it found, what it wanted, and whether they match. It raises a
+FileNotFoundError if a file is missing.
 """
 
 import numpy as np
@@ -20,16 +20,16 @@ def _is_real(subject):
 
 def shared_images(subject, _):
     """The shared images are the first thousand of every subject, beginning with image 2951."""
-    design, first = subject.expdesign, subject.expdesign["subjectim"][:, : nsd.N_SHARED_IMAGES]
-    same = (first == first[0]).all() and set(first[0]) == set(design["sharedix"])
-    return design["sharedix"][0], nsd.FIRST_SHARED_ID + 1, same and design["sharedix"][0] == nsd.FIRST_SHARED_ID + 1
+    shared = subject.expdesign["sharedix"]
+    first = subject.expdesign["subjectim"][:, : nsd.N_SHARED_IMAGES]
+    same = (first == first[0]).all() and set(first[0]) == set(shared)
+    return shared[0], nsd.FIRST_SHARED_ID + 1, same and shared[0] == nsd.FIRST_SHARED_ID + 1
 
 
 def planned(subject, _):
     """The design shows each image of a subject's list three times."""
     n_shown = np.bincount(subject.expdesign["masterordering"], minlength=nsd.N_SUBJECT_IMAGES + 1)[1:]
-    is_right = (n_shown == nsd.N_REPEATS).all()
-    return f"{n_shown.min()} to {n_shown.max()} times", f"{nsd.N_REPEATS} times", is_right
+    return f"{n_shown.min()} to {n_shown.max()} times", f"{nsd.N_REPEATS} times", (n_shown == nsd.N_REPEATS).all()
 
 
 def splits(subject, _):
@@ -97,8 +97,7 @@ def masks(subject, _):
         if name == "brainmask" or subject.paths.volume(name).is_file():
             mask = np.nan_to_num(subject.volume(name))  # NaN where nothing was measured
             if mask.shape != wanted or mask.min() < 0 or mask.max() != 1:
-                found = f"{name}: shape {mask.shape}, values {mask.min():g} to {mask.max():g}"
-                return found, f"{wanted}, 0 to 1", False
+                return f"{name}: shape {mask.shape}, values {mask.min():g} to {mask.max():g}", f"{wanted}, 0 to 1", False
     return f"{wanted}, 0 to 1", f"{wanted}, 0 to 1", True
 
 
@@ -143,8 +142,7 @@ def sessions(subject, version):
     wanted = f"{(*subject.brainmask.shape, nsd.N_SESSION_TRIALS)} int16, no scale"
     for session in range(1, subject.n_sessions + 1):
         forms = [subject.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
-        existing = [path for path in forms if path.is_file()]
-        if not existing:
+        if not (existing := [path for path in forms if path.is_file()]):
             if spaces := _other_spaces(forms[0]):
                 return f"session {session} in {', '.join(spaces)} only", "func1pt8mm", False
             raise FileNotFoundError
@@ -195,13 +193,13 @@ def series(subject, _):
     import nibabel
 
     wanted = (*subject.brainmask.shape, nsd.N_VOLUMES)
-    paths = [subject.paths.timeseries(1, run) for run in range(1, nsd.N_TASK_RUNS + 1)]
-    for path in paths:
+    for run in range(1, nsd.N_TASK_RUNS + 1):
+        path = subject.paths.timeseries(1, run)
         with nsd_files.reading(path):
             shape = nibabel.load(path).shape
         if shape != wanted:
             return f"{path.name}: {shape}", wanted, False
-    return f"{len(paths)} runs of {wanted}", f"{nsd.N_TASK_RUNS} runs of {wanted}", True
+    return f"{nsd.N_TASK_RUNS} runs of {wanted}", f"{nsd.N_TASK_RUNS} runs of {wanted}", True
 
 
 def forms(subject, version):

@@ -62,8 +62,7 @@ def write_design(path, rows, image_ids):
 
 def write_roi_names(path, labels):
     """Write the label names of a region volume, in the format of FreeSurfer's tables."""
-    rows = ["0 Unknown", *(f"{i} {label}" for i, label in enumerate(labels, start=1))]
-    _prepared(path).write_text("\n".join(rows) + "\n")
+    _prepared(path).write_text("".join(f"{i} {label}\n" for i, label in enumerate(["Unknown", *labels])))
 
 
 @contextmanager
