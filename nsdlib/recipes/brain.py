@@ -1,8 +1,4 @@
-"""The brain side of a recipe: training rows, targets, a decoder for each, and predictions for the test images.
-
-Parts are fitted to training rows only and predict test patterns afterwards, so that the leak linter can repeat the prediction
-with other patterns. Slow results are cached in the store, part by part.
-"""
+"""The brain side of a recipe: training rows, targets, a decoder for each, and predictions for the test images."""
 
 import re
 import time
@@ -10,14 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core import device, networks, rivals
 from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.data.subject import open_subject
-from nsdlib.recipes import others, own
+from nsdlib.recipes import own
 from nsdlib.recipes import recipe as recipes
 from nsdlib.store import Store, zoo
-from nsdlib.store.provenance import teachers
+from nsdlib.store.provenance import TAUGHT_BY, teachers
 from nsdlib.study import ablation, leaks
 from nsdlib.study.betas import average_repeats, load_trials, zscore
 from nsdlib.study.reconstruction import Split, flat
@@ -42,12 +39,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Part:
-    """A fitted decoder of one target."""
+    """A decoder of one target, fitted to training rows only: the leak linter repeats its prediction with other test patterns."""
 
     predict: object  # (patterns (n, n_voxels), image ids (n,)) -> (n, n_targets) float32
     retrieve: object = None  # the same for the retrieval embedding, if it differs
     n_parameters: float = np.nan
-    notes: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,6 @@ class Inputs:
         _, means, _ = average_repeats(trials.betas.values[test], ids[test])
         X, X_test, *_ = zscore(trials.betas.values[~test], means)
         return X, X_test, ids[~test]
-
-    def patterns(self, rows):
-        """Return training rows, test patterns, and the image id of each training row; `rows` is that of a recipe."""
-        return self.trials if rows == "trials" else (self.train.patterns, self.test.patterns, self.train.ids)
 
     def tokens(self, kind, model=recipes.MODELS[0]):
         """Return tokens of training and test images in the form for a model: two (n_images, n_tokens, n_features) arrays."""
@@ -127,8 +119,7 @@ class Inputs:
             mask &= ~inside[is_early].any(axis=0)
         if not mask.any():
             return np.ones(len(mask), bool), (f"No region of this subject is known as {which}: all voxels are used.",)
-        region_names = ", ".join(names[chosen])
-        return mask, (f"The {which} voxels are those of {region_names} ({mask.sum()} of {len(mask)}).",)
+        return mask, (f"The {which} voxels are those of {', '.join(names[chosen])} ({mask.sum()} of {len(mask)}).",)
 
 
 def as_target(target, tokens) -> np.ndarray:
@@ -148,7 +139,7 @@ def as_target(target, tokens) -> np.ndarray:
 def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None, taught_by=()) -> Part:
     """Fit the decoder of one target, ridge, a rival or a user's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
-    `settings` are for decoders other than ridge, `mode` is that of `core.ridge.rescale` for ridge; `images` (n_rows,) are ids if
+    `alphas`, `intercept` and `mode` (`core.ridge.rescale`) are for ridge, `settings` for others; `images` (n_rows,) are ids if
     rows are trials, and `taught_by` other subjects, as in `mindeye.MindEye.fit`. `version` makes the store recompute results of a
     user's decoder when its file changes. A ValueError is raised for a decoder without `fit` and `predict`.
     """
@@ -167,29 +158,15 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
     return Part(lambda patterns, _: predict(patterns), n_parameters=n_parameters)
 
 
-def part_of_network(network, mode) -> Part:
-    """Return a fitted `NeuralDecoder` as a Part, with its predictions rescaled by `mode`."""
-    notes = ()
-    if not network.history.finished:
-        notes = (
-            f"{network.name} of width {network.width} was stopped by max_epochs after {len(network.history.errors)} epochs.",
-        )
-    return Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), None, own.count(network), notes)
-
-
 def predict_and_lint(part, X_test, Y_test, ids):
     """Predict the test images with a part, and lint it: DataArray (use, test_image, target) float32 with the attribute badge.
 
     The uses are "decoded", and "retrieval" if its embedding differs.
     """
-    import xarray as xr
-
     uses = {"decoded": part.predict(X_test, ids)} | ({"retrieval": part.retrieve(X_test, ids)} if part.retrieve else {})
-    linted = slice(N_LINTED)
-    noise_ids = np.zeros(N_LINTED, dtype=int)  # same noise for all rows, which the linter drops and permutes
-    report = leaks.lint(
-        lambda patterns, _: part.predict(patterns, noise_ids[: len(patterns)]), X_test[linted], Y_test[linted], n_checked=1
-    )
+    # the same image id, and so the same noise, for all rows, which the linter drops and permutes
+    predict = lambda patterns, _: part.predict(patterns, np.zeros(len(patterns), dtype=int))  # noqa: E731
+    report = leaks.lint(predict, X_test[:N_LINTED], Y_test[:N_LINTED], n_checked=1)
     array = xr.DataArray(np.stack(list(uses.values())), dims=("use", "test_image", "target"), coords={"use": list(uses)})
     return array.assign_attrs(badge=report.kind, n_parameters=float(part.n_parameters))
 
@@ -223,10 +200,11 @@ def decode(recipe, inputs) -> Decoded:
 
 def _decode_target(recipe, target, options, inputs):
     """One part's array as `predict_and_lint` returns it, and notes."""
-    run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
+    run, train = inputs.run, inputs.train
+    X, X_test, ids = inputs.trials if recipe.rows == "trials" else (train.patterns, inputs.test.patterns, train.ids)
     voxels, notes = inputs.voxels(options.voxels)
     Y, Y_test = inputs.truth(target, **recipe.truth_options)
-    Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
+    Y = Y[np.searchsorted(train.ids, ids)] if recipe.rows == "trials" else Y
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
     chosen_device, seed = device.pick_device(run.device), run.decoder_seeds[0]
     mode = options.rescale or (run.renormalise if options.intercept else "none")
@@ -236,9 +214,12 @@ def _decode_target(recipe, target, options, inputs):
     if options.decoder in networks.NETWORKS:
         fit_network = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
         network = fit_network(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs, voxels))
-        part = part_of_network(network, mode)
+        part = Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), n_parameters=own.count(network))
         array = predict_and_lint(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds)
-        return array, (*notes, *part.notes)
+        if not network.history.finished:
+            n_epochs = len(network.history.errors)
+            notes += (f"{network.name} of width {network.width} was stopped by max_epochs after {n_epochs} epochs.",)
+        return array, notes
     settings, decoder_notes = _of_others(target, options, recipe, inputs, voxels, mode)
     taught_by, pretraining_notes = _taught_by(target, recipe, inputs)
     array = inputs.store.memoise(fit_and_predict)(
@@ -253,14 +234,29 @@ def _decode_target(recipe, target, options, inputs):
 
 def _taught_by(target, recipe, inputs):
     """Other subjects for pretraining the decoder of a target, in the form for `fit`, and notes that name them."""
-    subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_pretrained(target) else [], []
-    for subject_run in subjects:
-        X, tokens, images = others.load_training_data(
-            Store(subject_run), _kind(target), rows=recipe.rows, without=inputs.test.ids
-        )
-        taught_by.append((X, as_target(target, tokens), images))
-    n_images, names = sum(len(Y) for _, Y, _ in taught_by), ", ".join(subject_run.name for subject_run in subjects)
-    return tuple(taught_by), [f"{target}: pretrained on {names} ({n_images} images)."] if subjects else []
+    subjects = teachers(inputs.run, recipe.name) if recipe.is_pretrained(target) else []
+    taught_by = tuple(_training_data(other, target, rows=recipe.rows, without=inputs.test.ids) for other in subjects)
+    n_images, names = sum(len(Y) for _, Y, _ in taught_by), ", ".join(other.name for other in subjects)
+    return taught_by, [f"{target}: pretrained on {names} ({n_images} images)."] if subjects else []
+
+
+def _training_data(run, target, *, rows, without):
+    """Training data of another subject, `without` the images of these ids: patterns, targets, and the target of each pattern.
+
+    Patterns (n_rows, n_voxels) float32 are single trials or averages, depending on `rows`, z-scored among themselves; targets are
+    (n_images, n_targets), and the index of each pattern's image in them is (n_rows,). A FileNotFoundError is raised if the other
+    subject has not been run.
+    """
+    store = Store(run)
+    betas, embeddings = (store.load(name) for name in TAUGHT_BY)
+    is_kept = ~np.isin(betas.train_image.values, without)
+    ids, tokens = betas.train_image.values[is_kept], embeddings[f"{_kind(target)}_train"].values[is_kept]
+    X, images = betas.X_train.values[is_kept], ids
+    if rows == "trials":
+        _, trials = load_trials(run, store, open_subject(run))
+        is_train = np.isin(trials.image_id.values, ids)
+        X, images = trials.betas.values[is_train], trials.image_id.values[is_train]
+    return zscore(X, X[:0])[0], as_target(target, tokens), np.searchsorted(ids, images)
 
 
 def _kind(target):

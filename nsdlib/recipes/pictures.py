@@ -9,6 +9,8 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
+import xarray as xr
 
 from nsdlib.core.device import pick_device
 from nsdlib.core.images import check_images, resize
@@ -70,8 +72,12 @@ class Pictures:
 
     def encode(self, ids, *, model=MODELS[0]) -> np.ndarray:
         """Return the autoencoder latents of stimuli, (n_images, n_targets) float32, at 5/8 of the size of refined images."""
-        batches, encoded = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)), self._memoised("encoded", model)
-        return np.concatenate([encoded(self._subject.stimuli(batch)) for batch in batches])
+        encoded = self._memoised("encoded", model)
+        return np.concatenate([encoded(images) for images in self._stimuli(ids)])
+
+    def _stimuli(self, ids):
+        """Yield the stimuli of image ids, at most `BATCH` at a time."""
+        return (self._subject.stimuli(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH))
 
     def encoded(self, images, *, model) -> np.ndarray:
         """Encode images: (n_images, n_targets) float32."""
@@ -87,9 +93,8 @@ class Pictures:
         An image without captions gets the tokens of an empty text, as in `data.token_targets`.
         """
         captions = [texts or [""] for texts in self._subject.captions(ids)]
-        flat_captions = np.array([text for of_image in captions for text in of_image])
         texts = self._store.memoise(self.texts, weights=("stable_diffusion",))
-        return texts(flat_captions, np.array([len(of_image) for of_image in captions]), image_ids=ids)
+        return texts(np.concatenate(captions), np.array([len(of_image) for of_image in captions]), image_ids=ids)
 
     def texts(self, captions, counts, *, image_ids) -> np.ndarray:
         """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) is the number of captions per image."""
@@ -98,8 +103,7 @@ class Pictures:
 
     def embed_images(self, ids, *, clip) -> np.ndarray:
         """Embed stimuli with the CLIP in a folder, relative to the project's: (n_images, n_features) float32 of length 1."""
-        batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
-        return np.concatenate([self._embedded(self._subject.stimuli(batch), clip) for batch in batches])
+        return np.concatenate([self._embedded(images, clip) for images in self._stimuli(ids)])
 
     def _embedded(self, images, clip):
         """Embed images with the CLIP in a folder; cached in the store as long as its files are the same."""
@@ -114,8 +118,6 @@ class Pictures:
 
     def decode(self, latents, *, model):
         """Draw rough images from the autoencoder's latents (n_images, n_targets): a DataArray with the attribute seconds."""
-        import torch
-
         diffusion = self._diffusion(model)
         side = self._side(model) // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
         z = torch.from_numpy(latents).reshape(len(latents), -1, side, side).to(diffusion.unconditional[0].device)
@@ -128,8 +130,7 @@ class Pictures:
     def make(self, recipe, decoded, inputs) -> Drawn:
         """Draw the images of the test set from a recipe's `brain.Decoded` and the `brain.Inputs`.
 
-        If the recipe lifts pooled vectors, also draw one sample from the true targets, which shows what lifting and drawing alone
-        lose.
+        If the recipe lifts pooled vectors, a sample from the true targets shows what lifting and drawing alone lose.
         """
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:
@@ -234,8 +235,6 @@ def blend(first, second, weight) -> np.ndarray:
 
 def _timed(make, *arguments, **options):
     """Call a function and return its result as a DataArray with the attribute seconds."""
-    import xarray as xr
-
     start = time.perf_counter()
     images = make(*arguments, **options)
     return xr.DataArray(images, dims=("image", "row", "column", "colour"), attrs={"seconds": time.perf_counter() - start})

@@ -191,16 +191,11 @@ def load(name, run) -> Recipe:
         raise ValueError(f"{path}: clip: {folder} is not a folder, wanted one with a CLIP and its config.")
     for target, part in recipe.targets.items():
         _check_decoder(part, run.root, f"{path}: targets.{target}")
-    _check_pretraining(recipe, run, path)
-    return recipe if run.section is None or getattr(run, run.section).captions else _without_captions(recipe, run, path)
-
-
-def _check_pretraining(recipe, run, where):
-    """Refuse to pretrain on runs with other image ids or tokens."""
     for other in map(load_run, recipe.pretrain_on):
         if other.zoo != run.zoo or run.section or other.section:
             reason = "both need the same zoo and NSD's layout, in which all subjects share the image ids"
-            raise ValueError(f"{where}: pretrain_on: {run.name} cannot be pretrained on {other.name}: {reason}.")
+            raise ValueError(f"{path}: pretrain_on: {run.name} cannot be pretrained on {other.name}: {reason}.")
+    return recipe if run.section is None or getattr(run, run.section).captions else _without_captions(recipe, run, path)
 
 
 def _without_captions(recipe, run, where):
@@ -219,14 +214,18 @@ def _without_captions(recipe, run, where):
 
 def describe(recipe) -> dict:
     """Describe a recipe for a table: title, rows, targets with decoders, retrieval target, how images are drawn."""
-    parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
     generator = recipe.generator
     rough = "no rough image" if generator.rough == "none" else f"{generator.rough} image"
-    scored = "the best of " if generator.selects_best else "mean score of " if generator.n_samples > 1 else ""
-    samples = f"{scored}{generator.n_samples} samples" if scored else "one sample"
+    scored = "the best of" if generator.selects_best else "mean score of"
+    samples = f"{scored} {generator.n_samples} samples" if generator.n_samples > 1 else "one sample"
     drawn = f"{rough}, {samples}" + ("" if generator.model == MODELS[0] else f", by {generator.model}")
-    decoded = {"decoded": ", ".join(parts), "found by": recipe.retrieval_target}
-    return {"title": recipe.title, "rows": recipe.rows, **decoded, "drawn": drawn}
+    return {
+        "title": recipe.title,
+        "rows": recipe.rows,
+        "decoded": ", ".join(f"{target} by {part.decoder}" for target, part in recipe.targets.items()),
+        "found by": recipe.retrieval_target,
+        "drawn": drawn,
+    }
 
 
 def _check_decoder(part, root, where):
@@ -248,7 +247,7 @@ def _check_decoder(part, root, where):
 
 
 def _check_settings(decoder, settings):
-    """Refuse settings that a network or a rival does not take."""
+    """Refuse settings that a network, or a decoder of `core.rivals`, does not have or whose values it does not accept."""
     kind = networks.NeuralDecoder if decoder in networks.NETWORKS else rivals.kind(decoder)
     reserved = (*RUN_SETTINGS, "width") if decoder in networks.NETWORKS and decoder != "gru" else RUN_SETTINGS
     parameters = inspect.signature(kind).parameters
@@ -263,7 +262,7 @@ def _check_settings(decoder, settings):
 
 
 def _refuse_misplaced(fields, where):
-    """Refuse any other value where a section or a list is required."""
+    """Refuse a section that is not a mapping, and deviations that are not a list."""
     targets = fields.get("targets") if isinstance(fields.get("targets"), dict) else {}
     sections = {key: fields.get(key, {}) for key in ("demo", "generator", "targets")}
     for key, section in (sections | {f"targets.{target}": section for target, section in targets.items()}).items():
@@ -274,7 +273,7 @@ def _refuse_misplaced(fields, where):
 
 
 def _refuse_unknown(fields, where):
-    """Refuse an unknown key, and name the nearest valid one."""
+    """Refuse a key that is no setting, and name the nearest setting, if any is similar."""
     places = [(fields, Recipe, ""), (fields.get("generator", {}), Generator, "generator: ")]
     for target, section in fields.get("targets", {}).items():
         if target not in TARGETS:

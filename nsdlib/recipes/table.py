@@ -7,6 +7,8 @@ vectors. If a recipe scores all its samples, scores are means over them.
 """
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.retrieval import retrieval
@@ -28,8 +30,6 @@ def measure(systems, inputs, stimulus, shown):
     `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`. The test images are `stimulus`, at the size at
     which the run scores, and `shown` as presented, for protocols that resize them themselves.
     """
-    import xarray as xr
-
     run, store, ids = inputs.run, inputs.store, inputs.test.ids
     samples, all_rows = {name: drawn.scored for name, (*_, drawn) in systems.items()}, slice(None)
     order = mispair(len(ids), seed=run.seed)
@@ -38,40 +38,34 @@ def measure(systems, inputs, stimulus, shown):
         score_all(score, stimulus, {name: [images[rows] for images in sets] for name, sets in samples.items()}, ids=ids)
         for rows in (all_rows, order)
     )
-    brain_scores = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
-    brain, brain_null = (
-        xr.concat(arrays, xr.Variable("system", list(brain_scores))) for arrays in zip(*brain_scores.values(), strict=True)
-    )
+    brain_scores = zip(*(_score_brain(recipe, decoded, inputs, order) for recipe, decoded, _ in systems.values()), strict=True)
+    brain, brain_null = (xr.concat(arrays, xr.Variable("system", list(systems))) for arrays in brain_scores)
     arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs)}
     arrays |= {"brain": brain, "brain_null": brain_null}
     arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack([sets[0] for sets in samples.values()]))
     if lifted := {f"{name}, {LIFTED}": [drawn.lifted] for name, (*_, drawn) in systems.items() if drawn.lifted is not None}:
         arrays["lifted"] = score_all(score, stimulus, lifted, ids=ids, along="ceiling")
-    system_attributes = [_about(*system) for system in systems.values()]
-    arrays |= {name: ("system", [attributes[name] for attributes in system_attributes]) for name in system_attributes[0]}
+    recipes, brain_sides, drawings = zip(*systems.values(), strict=True)
+    columns = {
+        "badge": [decoded.badge for decoded in brain_sides],
+        "own_protocol": [recipe.protocol or "" for recipe in recipes],
+        "title": [recipe.title for recipe in recipes],
+        "target": [recipe.retrieval_target for recipe in recipes],
+        "n_parameters": [decoded.n_parameters for decoded in brain_sides],
+        "brain_seconds": [decoded.seconds for decoded in brain_sides],
+        "picture_seconds": [drawn.seconds for drawn in drawings],
+    }
+    arrays |= {name: ("system", values) for name, values in columns.items()}
     return xr.Dataset(arrays, coords={"test_image": ids})
 
 
 def _mean_over_samples(score):
     """Wrap a function that scores one set of images, so that it averages the scores of several sets."""
-    import xarray as xr
 
-    return lambda truth, samples: xr.concat([score(truth, images) for images in samples], "sample").mean(
-        "sample", keep_attrs=True
-    )
+    def mean(truth, samples):
+        return xr.concat([score(truth, images) for images in samples], "sample").mean("sample", keep_attrs=True)
 
-
-def _about(recipe, decoded, drawn):
-    """Attributes of a system in the artifact, besides its scores."""
-    return {
-        "badge": decoded.badge,
-        "own_protocol": recipe.protocol or "",
-        "title": recipe.title,
-        "target": recipe.retrieval_target,
-        "n_parameters": decoded.n_parameters,
-        "brain_seconds": decoded.seconds,
-        "picture_seconds": drawn.seconds,
-    }
+    return mean
 
 
 def mispair(n_images, *, seed) -> np.ndarray:
@@ -88,20 +82,16 @@ def retrieve(decoded, truth):
     no other true embedding is as similar to the decoded one as the image's own; "brain, top 1" exchanges decoded and true. With
     more than 300 images, "of 300" is the expected fraction of draws of 300 in which the image's own is first.
     """
-    import xarray as xr
-
-    of_candidates = {f"top 1 of {CANDIDATES}": retrieval(decoded, truth, among=CANDIDATES)} if len(decoded) > CANDIDATES else {}
-    scores = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS if k < len(decoded)} | of_candidates
-    rows = {
-        f"{direction}, {top}": values[row] for row, direction in enumerate(("image", "brain")) for top, values in scores.items()
-    }
+    scores = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS if k < len(decoded)}
+    if len(decoded) > CANDIDATES:
+        scores[f"top 1 of {CANDIDATES}"] = retrieval(decoded, truth, among=CANDIDATES)
+    directions = ("image", "brain")  # rows of each score
+    rows = {f"{name}, {top}": values[row] for row, name in enumerate(directions) for top, values in scores.items()}
     return xr.DataArray(np.stack(list(rows.values())), dims=("measure", "test_image"), coords={"measure": list(rows)})
 
 
 def _score_brain(recipe, decoded, inputs, order):
     """Scores of one brain side, with true and with permuted pairs: two DataArrays (measure, test_image)."""
-    import xarray as xr
-
     train, test = inputs.truth(recipe.retrieval_target, **recipe.truth_options)
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     unit_error, values, arrays = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.retrieval_target], []
@@ -131,8 +121,6 @@ def scores_table(dataset, scores, **bootstrap):
     `dataset` is the artifact `systems`, `scores` the value (system, metric, test_image) of the artifact `scores`; a DataFrame of
     str.
     """
-    import xarray as xr
-
     best = floors.best(scores).sel(system=["best floor", "best retrieval"]).drop_vars(["floor", "role"], errors="ignore")
     bounds = xr.concat([best, scores.sel(system=[CEILING]).drop_vars("role")], "system").rename(system="system")
     rows = [dataset.value.reset_coords(drop=True), bounds]
@@ -147,8 +135,6 @@ def null_table(dataset, **bootstrap):
 
 def with_null(dataset):
     """Join the scores of all systems and of their nulls: (system, metric, test_image), and a dict of roles for `plot_scores`."""
-    import xarray as xr
-
     names = [str(name) for name in dataset.system.values]
     null_roles = {f"{name}, permuted": "null" for name in names}
     null = dataset.null.assign_coords(system=list(null_roles))
@@ -157,8 +143,6 @@ def with_null(dataset):
 
 def own_table(dataset, **bootstrap):
     """Tabulate the scores of systems under their authors' protocol, if they have one, with its name (str DataFrame)."""
-    import pandas as pd
-
     names = [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]
     if not names:
         return pd.DataFrame({"protocol": []})

@@ -1,13 +1,8 @@
-"""Comparison of decoders: all are fitted to the same training images and scored on held-out images.
+"""Comparison of decoders: all are fitted to the same training images and scored on held-out images. No fit uses the test images.
 
 The validation images are the tenth of the training images that the first fit of a network leaves out (`training.split`). They
-determine when training stops, so their error is slightly optimistic. For comparison, a second ridge is fitted without them, and
-its penalty is chosen without them. No fit uses the test images.
-
-The systems are the decoders and the mean of the predictions of ridge and GRU. Ridge with the published penalty is added if the
-run uses another one, and the GRU trained by the recipe of the public code if the run has `rivals`.
-
-`train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
+determine when training stops, so their error is slightly optimistic. For comparison, a second ridge is fitted, and its penalty
+chosen, without them. `train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
 
 import time
@@ -71,7 +66,11 @@ def options(run, in_region=None) -> dict:
 
 
 def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
-    """Fit every system with each seed of the run: dict of name to list of Fitted; arguments as in `options` and `fit_seeds`."""
+    """Fit every system with each seed of the run: dict of name to list of Fitted; arguments as in `options` and `fit_seeds`.
+
+    The systems are the decoders, the mean of the predictions of ridge and GRU, ridge with the published penalty if the run uses
+    another one, and the GRU trained by the recipe of the public code if the run has `rivals`.
+    """
     settings = options(run, in_region)
 
     def fitted(name, **changed):
@@ -80,17 +79,14 @@ def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
     fits = {name: fitted(name) for name in networks.DECODERS}
     if settings["alphas"] != (published := (PUBLISHED_ALPHAS["paper"]["latents"],)):
         fits[PUBLISHED_RIDGE] = fitted("ridge", alphas=published)
-    fits[ENSEMBLE] = [average(parts) for parts in zip(fits["ridge"], fits["gru"], strict=True)]
+    fits[ENSEMBLE] = []
+    for ridge, gru in zip(fits["ridge"], fits["gru"], strict=True):  # of one seed: the same validation images
+        validation = np.mean([ridge.validation, gru.validation], axis=0, dtype=np.float32)
+        decoder = Ensemble((ridge.decoder, gru.decoder), Moments.of(validation))
+        fits[ENSEMBLE].append(Fitted(decoder, ridge.rows, validation, ridge.seconds + gru.seconds))
     if run.rivals:
         fits[PUBLIC_GRU] = fitted("gru", recipe="public_code")
     return fits
-
-
-def average(parts) -> Fitted:
-    """Average several Fitted of one seed; they share their validation images."""
-    validation = np.mean([part.validation for part in parts], axis=0, dtype=np.float32)
-    decoder = Ensemble(tuple(part.decoder for part in parts), Moments.of(validation))
-    return Fitted(decoder, parts[0].rows, validation, sum(part.seconds for part in parts))
 
 
 def _finished(decoder):
@@ -144,13 +140,15 @@ def compare(fits, train, test):
 
     `fits` maps each system to its Fitted, one per seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means over
     images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors`, the same for the floor;
-    `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), whether training ended because the validation error
-    no longer fell (true for ridge); `validation` (decoder, seed, epoch), the validation error, NaN after the last epoch; and
-    `penalty` (decoder), NaN except for ridge.
+    `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), false if `max_epochs` ended the training;
+    `validation` (decoder, seed, epoch), the validation error, NaN after the last epoch; and `penalty` (decoder), NaN except for
+    ridge.
     """
     scores, errors = [], []
     for by_seed in fits.values():
-        errors_test = _test_errors(by_seed, *test)
+        decoders = {id(fit.decoder): fit.decoder for fit in by_seed}  # a decoder shared by the seeds predicts once
+        by_decoder = {key: image_errors(test[1], decoder.predict(test[0])) for key, decoder in decoders.items()}
+        errors_test = [by_decoder[id(fit.decoder)] for fit in by_seed]
         errors_validation = [image_errors(train[1][fit.rows], fit.validation) for fit in by_seed]
         scores.append([[v.mean(1), t.mean(1)] for v, t in zip(errors_validation, errors_test, strict=True)])
         errors.append(np.mean(errors_test, axis=0))
@@ -162,9 +160,9 @@ def compare(fits, train, test):
         "errors": (("decoder", "measure", "test_image"), np.array(errors)),
         "floor_scores": (("seed", "split", "measure"), np.array([[v.mean(1), floor_test.mean(1)] for v in floors_validation])),
         "floor_errors": (("measure", "test_image"), floor_test),
-    } | _training(fits)
+    }
     axes = {"decoder": list(fits), "split": ["validation", "test"], "measure": list(MEASURES)}
-    return xr.Dataset(arrays, coords=axes)
+    return xr.Dataset(arrays | _training(fits), coords=axes)
 
 
 def _training(fits):
@@ -176,8 +174,8 @@ def _training(fits):
     validation = [[np.append(curve, np.full(n_epochs - len(curve), np.nan)) for curve in by_seed] for by_seed in curves]
     by_fit = ("decoder", "seed")
     return {
-        "seconds": (by_fit, [[fit.seconds for fit in fits[name]] for name in fits]),
-        "penalty": (("decoder",), [float(getattr(fits[name][0].decoder, "alpha", np.nan)) for name in fits]),
+        "seconds": (by_fit, [[fit.seconds for fit in by_seed] for by_seed in fits.values()]),
+        "penalty": ("decoder", [float(getattr(first, "alpha", np.nan)) for first, *_ in decoders]),
         "best_epoch": (by_fit, best),
         "finished": (by_fit, [[_finished(decoder) for decoder in by_seed] for by_seed in decoders]),
         "validation": ((*by_fit, "epoch"), validation),
@@ -189,18 +187,11 @@ def _validation_errors(decoder):
     return decoder.scale**2 * np.array(decoder.history.errors) if hasattr(decoder, "history") else np.empty(0)
 
 
-def _test_errors(by_seed, X, Y):
-    """Errors of each test image for each seed; a decoder shared by the seeds predicts once."""
-    decoders = {id(fit.decoder): fit.decoder for fit in by_seed}
-    errors = {key: image_errors(Y, decoder.predict(X)) for key, decoder in decoders.items()}
-    return [errors[id(fit.decoder)] for fit in by_seed]
-
-
 def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
-    """Compute the explained variance, 1 - error / floor, and its bootstrap interval over images.
+    """Compute the explained variance, 1 - error / floor, and its bootstrap interval over images: mean, low, high, n.
 
-    `errors` and `floor` (n_images,) are the squared errors of a decoder and of the mean latent. Returns a dict: mean, low, high,
-    n. 1 is perfect; 0 is no better than the mean latent.
+    `errors` and `floor` (n_images,) are the squared errors of a decoder and of the mean latent. 1 is perfect; 0 is no
+    better than the mean latent.
     """
     place = statistics.place_between(-floor, -errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
     low, high = statistics.limits(place)

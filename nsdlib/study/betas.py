@@ -149,10 +149,10 @@ def assemble(trials):
 
 
 def single_trials(trials, assembled):
-    """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
+    """Return the test images' single trials as patterns for decoders, earliest first: (n_showings, n_test, n_voxels) float32.
 
     Image order and voxel scaling are those of `assembled`, the result of `assemble` on `trials`. `n_showings` is the smallest
-    number of repeats of a test image; the earliest trials come first.
+    number of repeats of a test image.
     """
     n_showings, ids = int(assembled.n_repeats_test.min()), trials.image_id.values
     rows = np.stack([np.flatnonzero(ids == image)[:n_showings] for image in assembled.test_image.values], axis=1)
@@ -183,10 +183,9 @@ def average_repeats(betas, image_ids):
 
 
 def zscore(X_train, X_test):
-    """Standardise each voxel by the mean and standard deviation (ddof=1, as in Brain-Diffuser) of the training images.
+    """Standardise each voxel by the training images (ddof=1, as in Brain-Diffuser); one that is constant in them becomes 0.
 
-    Returns X_train and X_test, (n_images, n_voxels) float32, where voxels that are constant in training are 0, and the mean and
-    standard deviation, (n_voxels,) float64.
+    Returns X_train and X_test, (n_images, n_voxels) float32, and the mean and standard deviation, (n_voxels,) float64.
     """
     mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
     return *(_standardised(X, mean, sd) for X in (X_train, X_test)), mean, sd
@@ -221,8 +220,8 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
     is_constant &= (np.diff(run_starts, append=len(betas)) > 1)[:, None]
     if (not_measured := is_constant.any(axis=0)).any():
         sessions = ", ".join(map(str, np.unique(session[run_starts][is_constant.any(axis=1)])))
-        message = f"{not_measured.sum()} of {len(not_measured)} voxels are constant in a run (session {sessions})"
-        message += ": not measured, left out."
+        n_voxels = f"{not_measured.sum()} of {len(not_measured)} voxels"
+        message = f"{n_voxels} are constant in a run (session {sessions}): not measured, left out."
         if not_measured.all():
             raise ValueError(f"{message} No voxel remains: get the betas of that session again.")
         warnings.warn(message, stacklevel=3)
@@ -230,10 +229,7 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
     regions = subject.regions or {"no region known": mask}
     in_region = np.stack([inside[mask] for inside in regions.values()])
     return xr.Dataset(
-        {
-            "betas": (("trial", "voxel"), betas, {"units": unit}),
-            "in_region": (("region", "voxel"), in_region),
-        },
+        {"betas": (("trial", "voxel"), betas, {"units": unit}), "in_region": (("region", "voxel"), in_region)},
         coords={
             "trial": trial,
             "voxel": np.flatnonzero(mask),

@@ -1,13 +1,8 @@
 """Tests of the paper's claims and of related ones, each as a difference that is positive if the claim is true.
 
-The unit of a test is the image, within a subject. A verdict needs all subjects to agree, with intervals on one side of 0 and p
-values corrected for the number of tests. A claim that cannot be decided gets a reason instead: it was not measured; its networks
-were cut off (shipped results of finished ones replace them, `nsdlib.store.shipped`); there is no headroom, because the systems
-are closer to their ceilings than the margin; or there is nothing to lose, because the allowed loss is larger than the better
-system's lead over the best image made without the brain.
-
-Margins come from the paper, which interprets 2 % in SSIM and 4 % in CLIP as gains. A claimed gain needs this much headroom, and
-the verdict says if the gain is smaller. A claim that something costs nothing allows half of it as loss (non-inferiority test).
+The unit of a test is the image, within a subject. Margins come from the paper, which interprets 2 % in SSIM and 4 % in CLIP as
+gains. A claimed gain needs this much headroom, and the verdict says if the gain is smaller. A claim that something costs nothing
+allows half of it as loss (non-inferiority test).
 """
 
 from collections.abc import Callable
@@ -166,8 +161,9 @@ def complete(stores):
 def measure(stores, finished=None, **bootstrap):
     """Test every claim in every subject.
 
-    `stores`, from `ready`, maps each run's name to its store, or to any object with `load` and `has`. `finished`, from
-    `complete`, maps it to a dict of stores of the same subject whose networks have finished. `bootstrap` is n_bootstrap and seed.
+    `stores`, from `ready`, maps each run's name to its store, or to any object with `load` and `has`; `finished`, from
+    `complete`, maps it to a dict of stores of the same subject whose networks have finished, which replace unfinished ones.
+    `bootstrap` is n_bootstrap and seed.
 
     Returns a Dataset over (claim, subject), NaN where a claim was not measured: mean, low, high of the difference with its 95 %
     interval over images; p, corrected for all tests together (Holm), of the difference plus the allowed loss, if any; margin,
@@ -227,7 +223,13 @@ def _source(claim, candidates):
 
 
 def verdicts(tested):
-    """Return a dict of each claim's statement to its `statistics.verdict`, or to the reason why there is none."""
+    """Return a dict of each claim's statement to its `statistics.verdict`, or to the reason why there is none.
+
+    A verdict needs all subjects to agree, with intervals on one side of 0 and p values corrected for the number of tests. A claim
+    cannot be decided if it was not measured, or if its networks were cut off. There is no headroom if the systems are closer to
+    their ceilings than the margin, and nothing to lose if the allowed loss is larger than the better system's lead over the best
+    image made without the brain.
+    """
     return {claim.statement: _verdict(claim, tested.sel(claim=claim.statement)) for claim in CLAIMS}
 
 

@@ -88,13 +88,11 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
     the images, and the linter's verdict on each text decoder (`leaks.Report.kind`).
     """
     images, badges = {}, {}
+    pairs = {target: (train.patterns, values) for target, values in train.targets.items()}
     for leak in (None, *leaks.LEAKS):
         options = {"alphas": run.alphas, "leak": leak, "device": device.pick_device(run.device)}
-        decoded = {
-            target: predict((train.patterns, values), test.patterns, test.targets[target], **options)
-            for target, values in train.targets.items()
-        }
-        text = leaks.decoder((train.patterns, train.targets["text"]), **options)
+        decoded = {target: predict(pair, test.patterns, test.targets[target], **options) for target, pair in pairs.items()}
+        text = leaks.decoder(pairs["text"], **options)
         badges[leak or NO_LEAK] = leaks.lint(text, test.patterns, test.targets["text"], n_checked=1).kind
         images[leak or NO_LEAK] = _reconstruct(stages, decoded, test)
     return images, badges

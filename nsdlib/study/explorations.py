@@ -1,7 +1,4 @@
-"""Explorations: classes that load a run's results once and recompute for any settings, without widgets and figures.
-
-Each class loads on construction, and its `compute` takes the settings; `nsdlib.plots.explore` adds the controls.
-"""
+"""Explorations: classes that load a run's results once and `compute` for any settings; `nsdlib.plots.explore` adds controls."""
 
 from functools import cached_property
 
@@ -55,10 +52,7 @@ class VoxelFits:
 
 
 class RegionMeasures:
-    """Location of regions and agreement of repeats in each, from the artifact `betas`; single trials are read on demand.
-
-    A ValueError is raised if no image was repeated.
-    """
+    """Location of regions and agreement of repeats in each, from the artifact `betas`; a ValueError if no image was repeated."""
 
     def __init__(self, run):
         self._run, self._subject, betas = run, open_subject(run), Store(run).load("betas")
@@ -167,9 +161,8 @@ class Reconstruction(StoredImages):
         latents = self._ablation.sel(decoder=decoder, test_image=[image])[:, : self._vdvae.n_latents(n_layers)].values
         rough = self._vdvae.decode(latents, seed=self.run.seed + seed, image_ids=[image])
         settings = zoo.refinement(self.run) | refinement | {"seed": self.run.diffusion_seeds[0] + seed}
-        return rough, self._diffusion.refine(
-            rough, stored.text_pred.values, stored.vision_pred.values, image_ids=[image], **settings
-        )
+        tokens = stored.text_pred.values, stored.vision_pred.values
+        return rough, self._diffusion.refine(rough, *tokens, image_ids=[image], **settings)
 
 
 class RegionAlteration(StoredImages):

@@ -49,12 +49,10 @@ def training_table(ablation):
 
 def learning(ablation):
     """Return the first seed's validation MSE for `plot_learning`: curves of the networks, levels of ridge and of the floor."""
-    first = ablation.isel(seed=0)
+    first = ablation.isel(seed=0).sel(split="validation", measure="mse")
     curves = {name: first.validation.sel(decoder=name).dropna("epoch").values for name in ablation.decoder.values}
-    lines = {
-        name: first.scores.sel(decoder=name, split="validation", measure="mse").item() for name in curves if not len(curves[name])
-    }
-    lines["mean latent"] = first.floor_scores.sel(split="validation", measure="mse").item()
+    lines = {name: first.scores.sel(decoder=name).item() for name, curve in curves.items() if not len(curve)}
+    lines["mean latent"] = first.floor_scores.item()
     return {name: curve for name, curve in curves.items() if len(curve)}, lines
 
 
@@ -66,10 +64,7 @@ def error_table(ablation):
 
 
 def error_differences(errors, pairs, **bootstrap):
-    """Compare the `errors` (decoder, measure, test_image) of pairs of decoders with `statistics.differences`.
-
-    Pairs with a decoder that `errors` lacks are left out. Negative differences mean that the first decoder is better.
-    """
+    """Compute `statistics.differences`, negative if the first is better, of pairs in `errors` (decoder, measure, test_image)."""
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
     pairs = statistics.present(pairs, values.decoder.values)
     return statistics.differences(values, pairs, along="decoder", **bootstrap)
@@ -117,8 +112,8 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
 def regimes():
     """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
 
-    A DataFrame with one row per fit: target, response, images, snr, seed, decoder, explained. The target is "latents", or "within
-    backgrounds" for the linear response only. The decoder "background" sees only the background of each scene.
+    A DataFrame with one row per fit: target ("latents", or "within backgrounds" for the linear response only), response, images,
+    snr, seed, decoder ("background" sees only the background of each scene), explained.
     """
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
@@ -126,11 +121,9 @@ def regimes():
 def regime_gains(scores):
     """Compute the gain of one decoder over another in each simulated regime, from the rows of `regimes` with one target.
 
-    Returns a Dataset: mean, low, high (difference, response, images, snr), the mean and range over seeds of the difference in
-    explained variance.
+    Returns a Dataset (difference, response, images, snr) of gains in explained variance: mean, low, high, the range over seeds.
     """
-    axes = ["response", "images", "snr", "seed", "decoder"]
-    explained = scores.set_index(axes).explained.to_xarray()
+    explained = scores.set_index(["response", "images", "snr", "seed", "decoder"]).explained.to_xarray()
     ridge, gru, average = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
     gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": average - np.maximum(gru, ridge)}
     gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
@@ -152,15 +145,13 @@ class LayerFit:
 
 
 def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
-    """Fit the run's decoder for each number of layers in `layer_counts`, and generate the test images from its predictions.
+    """Fit the run's decoder for each number in `layer_counts`, and generate test images from predictions: n_layers to LayerFit.
 
     `X` is (X_train, X_test), each (n_images, n_voxels), `targets` the artifact, and `in_region` (n_regions, n_voxels) bool.
-    Returns a dict of number of layers to LayerFit.
     """
     options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
     # a small warm-up fit keeps the loading of libraries out of the measured seconds
-    warm_up = networks.make(run.decoder, **options | {"max_epochs": 1})
-    warm_up.fit(X[0], targets.latents_train[:, :16].values)
+    networks.make(run.decoder, **options | {"max_epochs": 1}).fit(X[0], targets.latents_train[:, :16].values)
     n_first, draw, fits = model.n_latents(min(run.layer_counts)), {"seed": run.seed, "image_ids": ids}, {}
     for n_layers in run.layer_counts:
         n_latents = model.n_latents(n_layers)
@@ -186,10 +177,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
 
 
 def explained(fits, **bootstrap):
-    """Compute the explained variance of each fit, over all its layers and over those of the smallest count.
-
-    Returns a pandas.DataFrame by (number of layers, set of layers): mean, low, high, n; see `ablation.explained_variance`.
-    """
+    """Compute `ablation.explained_variance` of each fit, over all and over the fewest layers: a DataFrame by (n_layers, set)."""
     rows = {
         (n_layers, name): ablation.explained_variance(*errors, **bootstrap)
         for n_layers, fit in fits.items()

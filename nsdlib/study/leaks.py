@@ -112,7 +112,7 @@ def _perturbations(X, Y, predicted, image, rng):
 
 
 def decoder(train, *, alphas, leak=None, device="cpu"):
-    """Build a ridge decoder for `lint`, without a leak or with a published one.
+    """Build a ridge decoder for `lint`, without a leak or with a published one; other leaks raise a ValueError.
 
     `train` is (X, Y), patterns (n_images, n_voxels) and targets (n_images, n_targets); `leak` is a key of `LEAKS`. The callable
     takes test patterns and targets, and predicts (n_test, n_targets) float32 with the spread of the training targets. Without a

@@ -17,21 +17,14 @@ from nsdlib.store.zoo import alphas, load_diffusion, load_vdvae, refinement
 from nsdlib.study import leaks
 
 KINDS = ("text", "vision")  # of CLIP tokens
-ROLES = {
-    "refined": "decoded",
-    "rough": "decoded",
-    "mean image": "floor",
-    "another test image": "floor",
-    "prior only": "floor",
-    "mean image of the background": "label",
-    "mean image of the kind": "label",
-    "nearest training image": "retrieval",
-    "nearest by tokens": "retrieval",
-    "nearest by tokens and latents": "retrieval",
-    "rough, true latents": "ceiling",
-    "refined, true CLIP": "ceiling",
-    "refined, all true": "ceiling",
+_BY_ROLE = {
+    "decoded": ("refined", "rough"),
+    "floor": ("mean image", "another test image", "prior only"),
+    "label": ("mean image of the background", "mean image of the kind"),
+    "retrieval": ("nearest training image", "nearest by tokens", "nearest by tokens and latents"),
+    "ceiling": ("rough, true latents", "refined, true CLIP", "refined, all true"),
 }
+ROLES = {system: role for role, systems in _BY_ROLE.items() for system in systems}
 STORED = {  # array of the artifact `reconstruction` to its system
     "stimulus": "stimulus",
     "rough": "rough",
@@ -78,7 +71,7 @@ class TwoStages:
 
     def __init__(self, run, store):
         self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
-        self.seed, self.settings = (run.seed, refinement(run))  # for rough images; for refinement, with the first seed
+        self.seed, self.settings = run.seed, refinement(run)  # for rough images; for refinement, with the first seed
         self._draw = store.memoise(self.vdvae.decode, weights=("vdvae",))
         self._refine = store.memoise(self.diffusion.refine, weights=("versatile_diffusion",))
 
@@ -137,10 +130,7 @@ def flat(values):
 
 
 def ceilings(stages, test, rough) -> dict:
-    """Make the images that bound the scores from above, from the true latents, the true tokens, or both, of the test images.
-
-    "rough, true latents", "refined, true CLIP" (from `rough`, as decoded) and "refined, all true".
-    """
+    """Make the images that bound scores from above, from true latents, true tokens (with `rough`, as decoded), or both."""
     rough_true = stages.draw(test.latents, test.ids)
     return {
         "rough, true latents": rough_true,

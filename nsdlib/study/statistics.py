@@ -1,8 +1,7 @@
 """Statistical inference on scores: bootstrap intervals over images, paired differences, sign-flip tests, and their tables.
 
-The units of analysis are on the last axis: images within a subject, or subjects within a group. Repeated measures of an image,
-such as its refined image under several seeds, are averaged first, because seeds are nested in images and images are resampled.
-Sums are float64.
+The units of analysis, images or subjects, are on the last axis. Repeated measures of an image, such as its scores under several
+seeds, are averaged first, because seeds are nested in images and images are resampled. Sums are float64.
 """
 
 import numpy as np
@@ -190,8 +189,8 @@ def verdict(low, high, p_values):
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
     """Compute the mean and interval of every row of a labelled array, such as (system, metric, test_image).
 
-    Returns a Dataset: mean, low, high over the dimensions other than `over`, which is that of the units; attributes n, level,
-    over. A missing dimension raises a ValueError.
+    Returns a Dataset: mean, low, high over the dimensions other than `over`, that of the units; attributes n, level, over. A
+    missing dimension raises a ValueError.
     """
     if over not in values.dims:
         raise ValueError(f"over must be one of the dimensions {values.dims}, got {over!r}.")
@@ -227,10 +226,9 @@ def as_text(table, *, digits=3):
 
 
 def _chunk_sizes(n_draws, n_units):
-    """Yield the numbers of draws per batch that keep `CHUNK` random numbers in memory."""
+    """The numbers of draws per batch that keep `CHUNK` random numbers in memory."""
     step = max(1, CHUNK // n_units)
-    for start in range(0, n_draws, step):
-        yield min(step, n_draws - start)
+    return [min(step, n_draws - start) for start in range(0, n_draws, step)]
 
 
 def _finite(values):
@@ -238,8 +236,7 @@ def _finite(values):
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError(f"values must hold at least one unit on their last axis, got shape {values.shape}.")
-    if not np.isfinite(values).all():
-        n_bad = int((~np.isfinite(values)).sum())
+    if n_bad := np.count_nonzero(~np.isfinite(values)):
         raise ValueError(f"{n_bad} of {values.size} values are not finite: find out why, or leave them out.")
     return values
 

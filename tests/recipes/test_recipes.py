@@ -16,7 +16,7 @@ from nsdlib.core import METRICS
 from nsdlib.core.images import resize
 from nsdlib.core.scores.retrieval import retrieval
 from nsdlib.params import load_run
-from nsdlib.recipes import brain, others, own, pictures, recipe, table
+from nsdlib.recipes import brain, own, pictures, recipe, table
 from nsdlib.store import Store, load_scorer, provenance, sources
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
@@ -360,8 +360,8 @@ def taught(inputs, run, monkeypatch):
     kept = {"betas": betas, "embeddings": xr.Dataset({"vision_train": (("train_image", "token", "feature"), tokens)})}
     trials = xr.Dataset({"betas": (("trial", "voxel"), np.repeat(X, 3, 0))}, coords={"image_id": ("trial", np.repeat(ids, 3))})
     monkeypatch.setattr(Store, "load", lambda store, name: kept[name] if store.run.name == "other" else {}[name])
-    monkeypatch.setattr(others, "open_subject", lambda run: None)
-    monkeypatch.setattr(others, "load_trials", lambda *_: (None, trials))
+    monkeypatch.setattr(brain, "open_subject", lambda run: None)
+    monkeypatch.setattr(brain, "load_trials", lambda *_: (None, trials))
     return brain.Inputs(**{**vars(inputs), "run": load_run("small", device="cpu").model_copy(update={"root": run.root})})
 
 

@@ -114,6 +114,16 @@ def test_what_is_planted_is_found():
     assert result[statement("gives up structure")] == "undecided"  # nothing is planted there
 
 
+def test_claims_on_noise_and_decoders_need_no_scores():
+    planted = artifacts(0)
+    complete, without = (
+        measure({"a": made}).p for made in (planted, {name: planted[name] for name in planted if name != "scores"})
+    )
+    for part in ("noise on the rough image costs structure", "the GRU than with ridge (SSIM)", "15 layers"):
+        assert np.isfinite([tested.sel(claim=statement(part)) for tested in (complete, without)]).all()
+    assert without.sel(claim=statement("refining adds meaning (CLIP)")).isnull().all()
+
+
 def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other():
     worse, better = artifacts(0, clip={"refined": -0.1}), artifacts(1, clip={"refined": 0.1})
     claim = statement("refining adds meaning (CLIP)")
