@@ -7,7 +7,6 @@ from typing import get_args
 from nsdlib.params import Run
 from nsdlib.strict import parse_yaml
 
-SUBJECTS = [f"subj{number:02d}" for number in range(1, 9)]
 ALLOWED = {name: get_args(Run.model_fields[name].annotation) for name in ("protocol", "zoo", "device")}
 COMMANDS = {}  # name -> (function, one line, arguments)
 
@@ -32,6 +31,11 @@ def run_argument(**settings):
     return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
 
 
+def settings_argument(about):
+    """Return the argument `-p NAME=VALUE`, which may be repeated; `assignments` parses it."""
+    return argument("-p", metavar="NAME=VALUE", action="append", default=[], help=about)
+
+
 def writable(ending):
     """Return a type of argument: a file to be written, with that ending, in an existing folder."""
 
@@ -44,22 +48,17 @@ def writable(ending):
     return check
 
 
-def settings_argument(about):
-    """Return the argument `-p NAME=VALUE`, which may be repeated; `assignments` parses it."""
-    return argument("-p", metavar="NAME=VALUE", action="append", default=[], help=about)
-
-
 def assignments(texts, **settings):
     """Return `settings` plus each `-p name=value`, parsed as YAML; raises ValueError when one of them is set already."""
-    merged = settings
+    parsed = {}
     for text in texts:
-        name, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not name:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name or "=" not in text:
             raise ValueError(f"-p: wanted NAME=VALUE, such as -p decoder=cnn, got {text!r}.")
         if settings.get(name) is not None:
             raise ValueError(f"-p {name}: the command sets it already, to {settings[name]}: leave one of the two out.")
         try:
-            merged = merged | {name: parse_yaml(value)}
+            parsed[name] = parse_yaml(value)
         except ValueError as error:
             raise ValueError(f"-p {name}: {value!r} {error}") from None
-    return merged
+    return settings | parsed

@@ -6,23 +6,14 @@ from pathlib import Path
 
 import nsdlib.laboratory  # noqa: F401  its commands
 from nsdlib import __version__
-from nsdlib.arguments import (
-    ALLOWED,
-    COMMANDS,
-    SUBJECTS,
-    argument,
-    assignments,
-    command,
-    run_argument,
-    settings_argument,
-    writable,
-)
+from nsdlib.arguments import ALLOWED, COMMANDS, argument, assignments, command, run_argument, settings_argument, writable
 from nsdlib.params import find_root, load_run
 from nsdlib.strict import local_folder
 
 ABOUT = "Decode seen images from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """nsdlib doctor subj01                 check that everything for this run is available
 nsdlib run demo 04 05 -p decoder=cnn run two notebooks (default: all) with another decoder"""
+SUBJECTS = [f"subj0{number}" for number in range(1, 9)]
 
 
 def main(arguments=None):
@@ -32,7 +23,7 @@ def main(arguments=None):
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
+        return options.command(options) or 0
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         message, status = error, 2
     except (RuntimeError, OSError) as error:
@@ -67,7 +58,6 @@ def _simulate(options):
     from nsdlib.twin.simulate import simulate
 
     simulate(run)
-    return 0
 
 
 @command(
@@ -91,7 +81,7 @@ def _fetch(options):
     settings = {"dry_run": options.dry_run, "verify": options.verify}
     if options.what == "weights":
         fetch.fetch(zoo.files(run), run.weights / "paper", **settings)
-        return 0
+        return
     if run.simulation is not None:
         raise ValueError(f"{run.name} is simulated, so NSD has no files of it: make them with `nsdlib simulate {run.name}`.")
     if run.subject is None:
@@ -105,7 +95,6 @@ def _fetch(options):
     else:
         nsd_bucket.accept_terms(run.data, accepted=options.accept_terms)
     fetch.fetch(files, run.data, **settings)
-    return 0
 
 
 @command(
@@ -125,14 +114,14 @@ def _doctor(options):
     if options.data:
         lines, fine = doctor.first_contact(run)
         print(*lines, sep="\n")
-        return 0 if fine else 1
+        return int(not fine)
     findings = doctor.examine(run)
     print(*findings, sep="\n")
     lacking = [finding.what for finding in findings if not finding.fine]
     if any(finding.what == "device" and finding.fine for finding in findings):
         print("", *doctor.expected(run), "", sep="\n")
     print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has everything it needs.")
-    return 1 if lacking else 0
+    return int(bool(lacking))
 
 
 @command(
@@ -158,7 +147,6 @@ def _rehearse(options):
     print(f"`nsdlib doctor` reads {file}: this rehearsal, or an earlier larger one of this machine.\n")
     print("Memory of the second stage on a GPU, GiB, from the sizes of its tensors:\n")
     print(gpu_memory(run).to_markdown(floatfmt=".2f"))
-    return 0
 
 
 @command(
@@ -171,11 +159,9 @@ def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
     from nsdlib.run.runner import run_notebooks
 
-    parameters = assignments(options.p)
-    pages = run_notebooks(options.run, options.notebooks, parameters=parameters)
+    pages = run_notebooks(options.run, options.notebooks, parameters=assignments(options.p))
     if len(pages) > 1:
         print(f"{len(pages)} executed notebooks are in {pages[0].parent}")
-    return 0
 
 
 @command(
@@ -207,7 +193,6 @@ def _score(options):
         if file:
             atomic_write(file, render())
             print(file)
-    return 0
 
 
 @command(
@@ -230,7 +215,6 @@ def _export(options):
     with Store(run).load("glm") as betas:
         written = EXPORTS[options.format](betas, open_subject(run), folder)
     print(f"{len(written)} sessions are in {folder}")
-    return 0
 
 
 @command("copy the small results of a run into the project", run_argument())
@@ -248,7 +232,6 @@ def _ship(options):
 
     if strip.write(run):
         print(f"The README shows its pictures: {strip.PLACE}.")
-    return 0
 
 
 @command(
@@ -268,4 +251,3 @@ def _book(options):
     print(f"The book is at {first_page(root, local=local)}")
     if local:
         print("It shows all pictures. If any are of real subjects, NSD's terms forbid you to pass it on.")
-    return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from nsdlib.arguments import argument, assignments, command, settings_argument
 
 LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod")
+NEXT_STEP = "Check each line of params/{0}.yaml, then check that everything is available: nsdlib doctor {0}"
 
 
 @command(
@@ -32,12 +33,11 @@ def _import(options):
     print(*inspected.checks, "", sep="\n")
     if importer.is_written(inspected):
         print(f"Nothing to be done: params/{name}.yaml already has this content.")
-        return 0
+        return
     use_style()
     for path in importer.write(inspected, plot_import(**checklist.sheet(inspected.subject))):
         print(path)
-    print(f"Check each line of params/{name}.yaml, then check that everything is available: nsdlib doctor {name}")
-    return 0
+    print(NEXT_STEP.format(name))
 
 
 @command(
@@ -57,6 +57,4 @@ def _convert(options):
     name = options.name or f"{options.layout}_{options.label}"
     settings = {"layout": options.layout, "root": options.root, "folder": options.into, "label": options.label}
     file, notes = convert(**assignments(options.p, run=name, images=options.images, **settings))
-    print(*notes, file, sep="\n")
-    print(f"Check each line of params/{name}.yaml, then check that everything is available: nsdlib doctor {name}")
-    return 0
+    print(*notes, file, NEXT_STEP.format(name), sep="\n")

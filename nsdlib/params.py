@@ -2,9 +2,7 @@
 
 `params/_common.yaml` holds the values that all runs share, and `params/<name>.yaml` those of one run. The parameters cell of a
 notebook (or `nsdlib run -p`) overrides single fields. A run with `like` reads that other run's file first and uses its store.
-
-An unknown key raises an error that suggests the nearest known one. Names of runs must be plain words, because folders are named
-after them. Ambiguous YAML, and folders that are not local paths, are refused too (`nsdlib.strict`).
+Unknown keys, ambiguous YAML, and folders that are not local paths (`nsdlib.strict`) are refused.
 """
 
 import difflib
@@ -23,6 +21,7 @@ from nsdlib.strict import Strict, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
 
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # valid names of runs: folders are named after them
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -94,9 +93,10 @@ class Run(Strict):
     def _fields_agree(self):
         if sum(source is not None for source in (self.subject, self.bids, self.betas_files)) != 1:
             raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files`.")
-        if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
+        own_data = self.bids or self.betas_files
+        if own_data and own_data.captions is None and self.text_weight > 0:
             raise ValueError(f"text_weight={self.text_weight} needs captions, but no file is named: set it to 0, or name one.")
-        if self.section and self.split == "official" and not getattr(self, self.section).test:
+        if own_data and self.split == "official" and not own_data.test:
             raise ValueError(f"split=official: the section {self.section} names no `test` set: name one, or set split: random.")
         if self.glm_sessions > self.n_sessions:
             raise ValueError(f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: lower glm_sessions.")
@@ -131,12 +131,11 @@ class Run(Strict):
 
     def _rows(self):
         """Pairs (field, value as text); paths below the root are relative to it, and of the root only its name is shown."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
+        for name, value in self:
             if name == "root":
                 value = value.name
-            elif isinstance(value, Path):
-                value = value.relative_to(self.root) if value.is_relative_to(self.root) else value
+            elif isinstance(value, Path) and value.is_relative_to(self.root):
+                value = value.relative_to(self.root)
             elif isinstance(value, tuple):
                 value = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
             yield name, str(value)
@@ -160,7 +159,7 @@ def find_root(start=None):
 def run_names(root=None):
     """Return the sorted names of all runs with a parameter file; files with invalid names do not count."""
     names = (path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
-    return sorted(name for name in names if _is_plain(name))
+    return sorted(filter(PLAIN.fullmatch, names))
 
 
 def load_run(name="demo", **overrides):
@@ -187,9 +186,10 @@ def load_run(name="demo", **overrides):
     """
     root = find_root()
     check_name(name)
-    if name not in run_names(root):
+    known = run_names(root)
+    if name not in known:
         raise ValueError(
-            f"There is no run {name!r}{nearest(name, run_names(root))} Known runs: {', '.join(run_names(root))}. "
+            f"There is no run {name!r}{nearest(name, known)} Known runs: {', '.join(known)}. "
             f"A new one needs a file params/{name}.yaml."
         )
     fields = {"name": name, "root": root}
@@ -201,12 +201,16 @@ def load_run(name="demo", **overrides):
         run = Run(**fields)
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{explain(error)}") from None
-    paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
-    paths["clip_judge"] = run.clip_judge and root / run.clip_judge
+    paths = _below(root, run) | {"store": root / run.store / (run.like or name)}
     if run.section:
-        folders = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
-        paths[run.section] = getattr(run, run.section).model_copy(update=folders)
+        own_data = getattr(run, run.section)
+        paths[run.section] = own_data.model_copy(update=_below(root, own_data))
     return run.model_copy(update=paths)
+
+
+def _below(root, model):
+    """The paths among a model's fields; relative ones refer to the root."""
+    return {name: root / value for name, value in model if isinstance(value, Path)}
 
 
 def parameter_files(name, root=None):
@@ -227,7 +231,7 @@ def parameter_files(name, root=None):
 
 def check_name(name):
     """Raise ValueError for an invalid name of a run; folders are named after runs."""
-    if not _is_plain(name):
+    if not (isinstance(name, str) and PLAIN.fullmatch(name)):
         raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")
 
 
@@ -259,19 +263,14 @@ def _read(file):
     return _checked(fields, f"params/{file.name}")
 
 
-def _is_plain(name):
-    """Whether a name is valid for a run."""
-    return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None
-
-
 def _checked(fields, source):
     """`fields` unchanged; raises ValueError for keys that neither a run nor its sections have."""
-    places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
+    places = [(fields, Run.model_fields.keys() - {"name", "root"}, "parameter")]
     for name, section in {"simulation": Simulation, "bids": Bids, "betas_files": BetasFiles}.items():
-        if isinstance(settings := fields.get(name), dict):
-            places.append((settings, set(section.model_fields), f"setting of the section {name}"))
-    for section, known, kind in places:
-        for key in section:
+        if isinstance(fields.get(name), dict):
+            places.append((fields[name], section.model_fields, f"setting of the section {name}"))
+    for settings, known, kind in places:
+        for key in settings:
             if key not in known:
                 raise ValueError(f"{source}: {key!r} is no {kind}{nearest(str(key), known)}")
     return fields

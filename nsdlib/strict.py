@@ -14,25 +14,26 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):  # nested aliases can expand to billions of nodes
-            self._refuse("aliases (*name) are not allowed; write the value itself", self.peek_event())
+            _refuse("aliases (*name) are not allowed; write the value itself", self.peek_event())
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         keys = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in keys:
-                self._refuse(f"{key.value!r} is given twice; keep one of the lines", key)
+                _refuse(f"{key.value!r} is given twice; keep one of the lines", key)
             keys.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
         if re.match(r"[-+]?0[0-9_]|.*:", node.value):
-            self._refuse(f"{node.value} can be read as octal or base 60: write a decimal number, or quote a text", node)
-        kind = "int" if node.tag.endswith("int") else "float"
-        return getattr(super(), f"construct_yaml_{kind}")(node)
+            _refuse(f"{node.value} can be read as octal or base 60: write a decimal number, or quote a text", node)
+        return getattr(self, f"construct_yaml_{node.tag.rpartition(':')[2]}")(node)
 
-    def _refuse(self, problem, node):
-        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+
+def _refuse(problem, node):
+    """Raise an error that gives the place of a node or event."""
+    raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
 for _kind in ("int", "float"):

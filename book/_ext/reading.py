@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from nsdlib.run.progress import clock
+from nsdlib.run.monitor import clock
 
 MAIN, FINDING = "main-figure", "finding"  # tags of the cells with the figure and the sentence shown at the top of a page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept

@@ -3,8 +3,7 @@
 import pandas as pd
 
 from nsdlib.core.files import atomic_write
-from nsdlib.run.monitor import records
-from nsdlib.run.progress import clock
+from nsdlib.run.monitor import clock, records
 
 STATE = """# State of the runs
 

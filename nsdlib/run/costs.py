@@ -77,27 +77,27 @@ class Needs:
 
 def amounts(run):
     """Return the sizes of a run from the subject's files, or typical sizes where files are missing."""
-    if run.bids is not None and run.simulation and not (run.data / MARKER).is_file():
-        return _planned(run)
-    subject = open_subject(run)
-    shape = subject.brainmask.shape if run.section else None  # the trials of a user's own data are known once opened
-    if shape is None:
-        shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
-    volume, typical = int(np.prod(shape)), []
-    try:
-        n_train, n_test = (len(np.unique(subject.image_ids[part])) for part in (~subject.is_test, subject.is_test))
-    except (FileNotFoundError, ValueError):
-        n_train, n_test = _typical_split(run)
-        typical.append("numbers of images")
-    try:
-        n_brain, n_voxels = int(subject.brainmask.sum()), int(subject.voxels(run.roi).sum())
-    except (FileNotFoundError, ValueError):
-        n_brain = int(volume * (SIMULATED_IN_BRAIN if run.simulation else IN_BRAIN))
-        n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS.get(run.subject, n_brain)
-        typical.append("numbers of voxels (nsdgeneral)")
+    shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES.get(run.subject)
+    n_trials = nsd.N_SESSION_TRIALS
+    if run.bids is not None and run.simulation and not (run.data / MARKER).is_file():  # planned, but not written yet
+        (n_train, n_test), (n_brain, n_voxels) = _typical_split(run), _typical_voxels(run, shape)
+        n_trials, typical = sum(nsd.RUN_TRIALS[: run.simulation.runs]), ["numbers of images and voxels"]
+    else:
+        subject, typical = open_subject(run), []
+        if run.section:  # the trials of a user's own data are known once opened
+            shape, n_trials = subject.brainmask.shape, subject.n_trials / run.n_sessions
+        try:
+            n_train, n_test = (len(np.unique(subject.image_ids[part])) for part in (~subject.is_test, subject.is_test))
+        except (FileNotFoundError, ValueError):
+            n_train, n_test = _typical_split(run)
+            typical.append("numbers of images")
+        try:
+            n_brain, n_voxels = int(subject.brainmask.sum()), int(subject.voxels(run.roi).sum())
+        except (FileNotFoundError, ValueError):
+            n_brain, n_voxels = _typical_voxels(run, shape)
+            typical.append("numbers of voxels (nsdgeneral)")
     n_test, n_voxels = min(n_test, run.n_test or n_test), min(n_voxels, run.n_voxels or n_voxels)
-    n_session_trials = subject.n_trials / run.n_sessions if run.section else nsd.N_SESSION_TRIALS
-    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_session_trials, " and ".join(typical))
+    return Amounts(n_train, n_test, n_voxels, n_brain, int(np.prod(shape)), n_trials, " and ".join(typical))
 
 
 def refined_sets(run):
@@ -239,13 +239,12 @@ def _n_latents(n_layers):
         return vdvae.VDVAE(vdvae.Hyperparameters()).n_latents(n_layers)
 
 
-def _planned(run):
-    """Planned sizes of a simulated BIDS subject that has not been written yet."""
-    (n_train, n_test), volume = _typical_split(run), int(np.prod(run.simulation.shape))
-    n_trials, typical = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
-    n_brain, n_voxels = int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
-    n_test, n_voxels = min(n_test, run.n_test or n_test), min(n_voxels, run.n_voxels or n_voxels)
-    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_trials, typical)
+def _typical_voxels(run, shape):
+    """Numbers of voxels of the brain and of the ROI, from the size of the volume or the published numbers."""
+    volume = int(np.prod(shape))
+    if run.simulation:
+        return int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
+    return int(volume * IN_BRAIN), nsd.N_GENERAL_VOXELS.get(run.subject, int(volume * IN_BRAIN))
 
 
 def _typical_split(run):

@@ -25,7 +25,6 @@ from nsdlib.store import zoo
 from nsdlib.study.betas import split_hash
 from nsdlib.twin.marker import check_subject
 
-DISTRIBUTION = "nsd-decoding"
 SPARE = 0.2e9  # bytes of disk space required beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # results of a check of the data; any other result means that it was not possible
 SHOWN = 8  # missing files that are listed by name
@@ -99,12 +98,8 @@ def first_contact(run):
 
 
 def outlook(run, n_nodes):
-    """Forecast the runs in the run's group, on one node and on `n_nodes` nodes like this machine.
-
-    Returns a Markdown table and its assumptions.
-    """
-    runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
-    table = forecast.forecast(runs, is_gpu=is_gpu)
+    """Forecast the runs in the run's group on one and on `n_nodes` nodes like this one: a Markdown table and its assumptions."""
+    table = forecast.forecast(usable_runs(run.group), is_gpu=_gpu_memory(run) is not None)
     alone, together = (_duration(3600 * forecast.spread(table["hours"], n)) for n in (1, n_nodes))
     ends = f"One node: {alone} for all" + (f"; {n_nodes} nodes: {together}." if n_nodes > 1 else ".")
     lines = (f"- {line}" for line in forecast.assumptions(run.device))
@@ -133,7 +128,7 @@ def requirements():
     They come from the installed distribution, or from the source tree if none is installed.
     """
     try:
-        installed = distribution(DISTRIBUTION)
+        installed = distribution("nsd-decoding")
         return installed.metadata["Requires-Python"], installed.requires or []
     except PackageNotFoundError:
         file = Path(__file__).resolve().parents[2] / "pyproject.toml"
@@ -223,7 +218,6 @@ def _data(run):
         return Finding("data", False, str(error))
     if not missing:
         return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, no file is missing")
-    listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     remedy = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files at these paths."
     if run.section:
@@ -232,7 +226,7 @@ def _data(run):
         remedy += " Only notebook 01 reads these."
     if run.simulation:
         remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`."
-    return Finding("data", False, f"{len(missing)} files are missing:{listed}{more}", remedy)
+    return Finding("data", False, f"{len(missing)} files are missing:{_listed(missing[:SHOWN])}{more}", remedy)
 
 
 def _weights(run):
@@ -240,10 +234,14 @@ def _weights(run):
     missing = zoo.missing(run)
     if not missing:
         return Finding("weights", True, f"the {run.zoo} zoo is complete")
-    listed = "".join(f"\n     {path}: {source}" for path, source in missing)
     remedy = f"Run `nsdlib fetch weights --run {run.name}`, or put each at its path."
     if run.zoo == "demo":
         remedy = "Restore the folder zoo/demo from the repository, or train the networks again with `make zoo`."
     if all(source.startswith("you: ") for _, source in missing):
         remedy = "Put it at this path, or correct the line of the parameter file that names it."
-    return Finding("weights", False, f"{len(missing)} of the {run.zoo} zoo are missing:{listed}", remedy)
+    return Finding("weights", False, f"{len(missing)} of the {run.zoo} zoo are missing:{_listed(missing)}", remedy)
+
+
+def _listed(missing):
+    """A line for each pair (path, what it is or where it comes from)."""
+    return "".join(f"\n     {path}: {what}" for path, what in missing)

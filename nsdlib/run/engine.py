@@ -1,14 +1,10 @@
-"""A papermill engine for unattended runs: it monitors the kernel's memory, and cells with widgets cannot hang.
-
-nbclient waits for a cell's reply on the same socket on which it sends widget messages. When both happen at once, the
-socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312). Here the wait is cut into short
-slices; each slice polls the socket again and records the kernel's memory.
-"""
+"""A papermill engine for unattended runs: it monitors the kernel's memory, and cells with widgets cannot hang."""
 
 import os
 import re
 import sys
 import sysconfig
+from math import inf
 from pathlib import Path
 from queue import Empty
 from time import monotonic
@@ -17,7 +13,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.util import run_sync
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine, papermill_engines
+from papermill.engines import Engine
 
 from nsdlib.store.variants import words_for
 
@@ -109,23 +105,21 @@ class PolledEngine(Engine):
 
 
 def wait_in_slices(channel, look):
-    """Make `channel.get_msg` poll its socket every `SLICE` seconds until its timeout, if any, and call `look()` each time."""
+    """Make `channel.get_msg` poll its socket every `SLICE` seconds until its timeout, if any, and call `look()` each time.
+
+    nbclient waits for a cell's reply on the socket on which it sends widget messages. When both happen at once, the socket's
+    wake-up can be lost and the wait never ends (jupyter/nbclient issue 312).
+    """
     get_message = channel.get_msg
 
     async def sliced(timeout=None):
-        end = None if timeout is None else monotonic() + timeout
+        end = inf if timeout is None else monotonic() + timeout
         while True:
             look()
-            wait = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
             try:
-                return await get_message(timeout=wait)
+                return await get_message(timeout=min(SLICE, max(0.0, end - monotonic())))
             except Empty:
-                if end is not None and monotonic() >= end:
+                if monotonic() >= end:
                     raise
 
     channel.get_msg = sliced
-
-
-def register():
-    """Register the engine with papermill under the name `polled`."""
-    papermill_engines.register("polled", PolledEngine)

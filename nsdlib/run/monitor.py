@@ -1,4 +1,4 @@
-"""Monitor a notebook's kernel while it runs, and report on it afterwards.
+"""Monitor a notebook's kernel while it runs, print its progress, and report on it afterwards.
 
 Every executed notebook has a record, `runs/<run>/NAME.json`. The incomplete copy of a failed notebook begins with a cell that
 gives the cause, the last cell that ran, the memory over time, and the command to resume.
@@ -7,6 +7,8 @@ gives the cause, the last cell that ran, the memory over time, and the command t
 import datetime
 import json
 import platform
+import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,11 +17,10 @@ from signal import Signals
 from subprocess import Popen
 
 from nsdlib import __version__
-from nsdlib.run.progress import clock
 from nsdlib.run.rates import entry, machine_name, total_memory
 
 PROCESSES = Path("/proc")  # Linux's information on processes
-
+ON_TERMINAL, IN_LOG = 1.0, 20.0  # seconds between two lines of progress
 BARS, WIDTH = "▁▂▃▄▅▆▇█", 60
 SIGNALS = {
     "SIGKILL": "most likely the machine, or what a queue or container allows, ran out of memory",
@@ -63,6 +64,51 @@ class Watch:
         if used and peak:  # otherwise the kernel has ended, or this is not Linux
             self.memory.append((self.seconds, 1024 * int(used)))
             self.highest = 1024 * int(peak)
+
+
+class Progress:
+    """A context manager that repeatedly writes a progress line to a stream, by default standard output.
+
+    On a terminal the line is rewritten in place each second; in a log a new line appears every twenty seconds. It consists of
+    `label` (run and notebook), the current cell of `n_cells` and the time from a `Watch`, and the text that `tail()` returns,
+    such as "3 of 9 notebooks done".
+    """
+
+    def __init__(self, label, watch, *, n_cells, tail, stream=None):
+        self.label, self.watch, self.n_cells, self.tail = label, watch, n_cells, tail
+        self.stream = stream or sys.stdout
+        self.in_place = self.stream.isatty()
+        self._stop = threading.Event()
+        self._writer = threading.Thread(target=self._repeat, daemon=True)
+
+    def __enter__(self):
+        self._write("starting")
+        self._writer.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self._stop.set()
+        self._writer.join()
+        self._write(f"{'stopped in' if kind else 'finished'} {self._so_far()}")
+        if self.in_place:
+            self.stream.write("\n")
+
+    def _repeat(self):
+        while not self._stop.wait(ON_TERMINAL if self.in_place else IN_LOG):
+            self._write(self._so_far())
+
+    def _so_far(self):
+        return f"cell {self.watch.cell} of {self.n_cells}, {clock(self.watch.seconds)}"
+
+    def _write(self, text):
+        line = f"{self.label}: {text} ({self.tail()})"
+        self.stream.write(f"\r\033[K{line}" if self.in_place else f"{line}\n")
+        self.stream.flush()
+
+
+def clock(seconds):
+    """Return seconds as minutes and seconds, "1:05"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def cause(error, watch):

@@ -89,7 +89,7 @@ def _without_pictures(cell):
     cell = {key: value for key, value in cell.items() if key != "attachments"}
     if cell["cell_type"] != "code" or DERIVED in cell["metadata"].get("tags", []):
         return cell
-    outputs = [output for output in cell["outputs"] if _is_harmless(output)]
+    outputs = list(filter(_is_harmless, cell["outputs"]))
     if len(outputs) < len(cell["outputs"]):
         outputs.append({"output_type": "display_data", "metadata": {}, "data": {"text/html": NOTE}})
     return cell | {"outputs": outputs}

@@ -55,7 +55,10 @@ def seconds_of(work, device, clock=None):
 
 def total_memory():
     """Return the bytes of memory available to this process: the machine's, or a lower limit of a container or a queue."""
-    limits = [_installed_memory()]
+    try:
+        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):  # Windows, or a system without these names
+        limits = [ASSUMED_MEMORY]
     for line in _lines(MY_GROUPS):
         _, controllers, group = line.split(":", 2)
         is_v1 = "memory" in controllers.split(",")  # cgroup v1; v2 has one hierarchy for all controllers, and the line names none
@@ -70,14 +73,6 @@ def total_memory():
 def existing(folder):
     """Return the folder (an absolute path), or its nearest existing parent."""
     return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-
-
-def _installed_memory():
-    """Bytes of memory of the machine."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows, or a system without these names
-        return ASSUMED_MEMORY
 
 
 def entry(path, name):

@@ -1,7 +1,4 @@
-"""Rehearsal: run every stage at the paper's sizes with random weights, to measure what a subject will cost on this machine.
-
-The classes, loops and shapes are those of the notebooks; only the weights and data are random.
-"""
+"""Rehearsal: run the notebooks' stages at the paper's sizes, with random weights and data, to measure a subject's cost here."""
 
 import datetime
 import gc

@@ -18,7 +18,6 @@ from pathlib import Path
 from nsdlib.core.files import atomic_write, held
 from nsdlib.params import Run, find_root, load_run, nearest, parameter_files
 from nsdlib.run import monitor, publish
-from nsdlib.run.progress import Progress
 from nsdlib.store import variants
 from nsdlib.store.commands import command
 from nsdlib.store.provenance import ARTIFACTS, notebooks_before
@@ -78,8 +77,7 @@ def check(run_name, names, parameters, *, root):
     """Raise ValueError for parameters that a notebook does not take, invalid values, and data of another subject."""
     load_run(run_name)
     for name in names:
-        defaults = default_parameters(root / "notebooks" / f"{name}.ipynb")
-        settable = [parameter for parameter in defaults if parameter != "run"]
+        settable = [key for key in default_parameters(root / "notebooks" / f"{name}.ipynb") if key != "run"]
         for parameter in parameters:
             if parameter not in settable:
                 raise ValueError(
@@ -131,9 +129,9 @@ def execute(run_name, name, *, parameters, root):
     conditions = {"device": run.device, "parameters": parameters, "before": monitor.read_record(record)}
     with _locked(folder / f".{page}.lock", f"Notebook {page} of run {run_name!r}"), _sigterm_as_interrupt():
         n_cells = _count_cells(source) + bool(injected)
-        inputs = _newest_inputs(run_name, root)
+        count_done = _counter(run_name, root)
         watch, note = monitor.Watch(), publish.note(run, source, changed)
-        progress = Progress(f"{run_name} {page}", watch, n_cells=n_cells, tail=lambda: _count_done(inputs))
+        progress = monitor.Progress(f"{run_name} {page}", watch, n_cells=n_cells, tail=count_done)
         partial.unlink(missing_ok=True)
         try:
             with progress:
@@ -162,7 +160,7 @@ def _run_cells(source, partial, parameters, root, watch, note):
         import papermill
 
         from nsdlib.run import engine
-    engine.register()
+    papermill.engines.papermill_engines.register("polled", engine.PolledEngine)
     page = papermill.execute_notebook(
         *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # papermill formats paths
         parameters,
@@ -214,17 +212,16 @@ def _count_cells(path):
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells)
 
 
-def _newest_inputs(run_name, root):
-    """{executed copy of each notebook: time of its newest source file}."""
-    parameters, inputs = parameter_files(run_name, root), {}
+def _counter(run_name, root):
+    """Return a function that says how many executed notebooks are newer than all their sources were at the start."""
+    parameters, newest = parameter_files(run_name, root), {}
     for name in notebooks_of(load_run(run_name)):
         source = root / "notebooks" / f"{name}.ipynb"
         files = [source, *source_files(source), *parameters]
-        inputs[root / "runs" / run_name / f"{name}.ipynb"] = max(file.stat().st_mtime for file in files)
-    return inputs
+        newest[root / "runs" / run_name / source.name] = max(file.stat().st_mtime for file in files)
 
+    def count_done():
+        done = sum(page.is_file() and page.stat().st_mtime > time for page, time in newest.items())
+        return f"{done} of {len(newest)} notebooks done"
 
-def _count_done(inputs):
-    """Text with the number of executed notebooks that are newer than all their sources."""
-    done = sum(page.is_file() and page.stat().st_mtime > newest for page, newest in inputs.items())
-    return f"{done} of {len(inputs)} notebooks done"
+    return count_done

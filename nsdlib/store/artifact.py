@@ -32,8 +32,7 @@ ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes: upper bound of a file's size beyond its arrays
 DAY = 86400  # seconds; no save is idle for that long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-# Errors of file systems that cannot sync a folder.
-UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}
+UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}  # of file systems that cannot sync a folder
 
 
 class MissingArtifact(FileNotFoundError):

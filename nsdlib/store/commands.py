@@ -10,8 +10,8 @@ from nsdlib.store.variants import differing
 
 def command(run_name, name, parameters):
     """Return the command line that runs a notebook with these parameters."""
-    values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
-    options = [option for pair in zip(parameters, values, strict=True) for option in ("-p", "=".join(pair))]
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()}
+    options = [word for key, value in values.items() for word in ("-p", f"{key}={value}")]
     return shlex.join(["nsdlib", "run", run_name, name, *options])
 
 

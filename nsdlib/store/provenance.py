@@ -177,11 +177,10 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     Raises TypeError for arguments that the function does not take, for types that cannot be hashed, for closures and other
     methods, and for functions from elsewhere. Raises ValueError for weights that no artifact uses.
     """
-    signature = inspect.signature(function)
-    bound = signature.bind(*arguments, **options)
+    bound = inspect.signature(function).bind(*arguments, **options)
     bound.apply_defaults()
     values = dict(bound.arguments)
-    for name, parameter in signature.parameters.items():
+    for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             values |= values.pop(name)
     folders = {part for step in ARTIFACTS.values() for part in step.weights}

@@ -103,18 +103,17 @@ def find_fault(file, remote, recorded, *, hashes):
     """
     sha256, md5 = hashes
     is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)
-    hashes_by_source = {
-        "the server's md5": (remote.etag if is_md5 else "", md5),
-        "the server's sha256": (remote.sha256, sha256),
-        "the hash in its name": (file.sha256, sha256),
-        "the sha256 of the first download in fetched.json": (recorded, sha256),
-    }
-    mismatches = [
-        f"{source} is {expected[:8]}, that of the received bytes {received[:8]}"
-        for source, (expected, received) in hashes_by_source.items()
-        if not received.startswith(expected)
+    expected_hashes = [
+        ("the server's md5", remote.etag if is_md5 else "", md5),
+        ("the server's sha256", remote.sha256, sha256),
+        ("the hash in its name", file.sha256, sha256),
+        ("the sha256 of the first download in fetched.json", recorded, sha256),
     ]
-    return "; ".join(mismatches)
+    return "; ".join(
+        f"{source} is {expected[:8]}, that of the received bytes {received[:8]}"
+        for source, expected, received in expected_hashes
+        if not received.startswith(expected)
+    )
 
 
 def size_of(path):

@@ -44,10 +44,7 @@ class Shipped:
         return name in self.about["artifacts"]
 
     def load(self, name):
-        """Open the shipped arrays of an artifact as an xarray.Dataset.
-
-        Raises ValueError when there are none, or when the file is not the shipped one.
-        """
+        """Open the shipped arrays of an artifact (xarray.Dataset); raises ValueError for an absent file and a changed one."""
         import xarray as xr
 
         file = self.folder / f"{name}.nc"
@@ -76,8 +73,9 @@ class Shipped:
 
     def __str__(self):
         run, manifest = self.about["run"], next(iter(self.about["artifacts"].values()))
-        shown, n_more = (changed := self.outdated())[:3], len(changed) - 3
-        text = "; ".join([*shown, f"and {n_more} more"] if n_more > 0 else shown)
+        changed = self.outdated()
+        more = [f"and {len(changed) - 3} more"] if len(changed) > 3 else []
+        text = "; ".join(changed[:3] + more)
         state = f"by an EARLIER VERSION ({text})" if changed else "by the present parameters and code"
         return (
             f"{run['name']}: networks trained to their end, or for {run['max_epochs']} epochs, seeds "

@@ -44,9 +44,8 @@ def slice_of(notebook, artifact):
     Returns a hash of these statements, without the parameters cell, and their imports, a set of str for `sources.code_hashes`.
     Raises ValueError when the notebook does not save the artifact.
     """
-    path = Path(notebook)
-    stat = path.stat()
-    return _slice(path, artifact, stat.st_size, stat.st_mtime_ns)
+    stat = Path(notebook).stat()
+    return _slice(Path(notebook), artifact, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
@@ -100,15 +99,12 @@ class _Values:
         self.origins, self.views = {}, {}  # names that a value may share parts with; names that it may be a view of
         for name, value in pairs:
             self.origins.setdefault(name, {name}).update(self._sources(value))
-        previous, size = 0, sum(map(len, self.origins.values()))
-        while previous != size:
+        for via, sources in self.origins.items():  # also what the origins come from: the transitive closure (Warshall)
             for origins in self.origins.values():
-                origins.update(*(self.origins.get(name, ()) for name in tuple(origins)))
-            previous, size = size, sum(map(len, self.origins.values()))
+                origins.update(sources if via in origins else ())
         for name, value in pairs:
-            is_new = isinstance(value, _CONTAINERS | COMPREHENSIONS)
-            shared = set() if is_new else set().union(*(self.origins.get(other, ()) for other in self._sources(value)))
-            self.views.setdefault(name, {name}).update(shared)
+            sources = () if isinstance(value, _CONTAINERS | COMPREHENSIONS) else self._sources(value)
+            self.views.setdefault(name, {name}).update(*(self.origins.get(other, ()) for other in sources))
         self.stateful = one_way | {name for name, value in pairs if getattr(value, "id", None) in one_way}
 
     def changed_by(self, line):
@@ -210,7 +206,7 @@ def _is_star(line):
 
 def _is_from(node, packages):
     """Whether an import is only from the given packages."""
-    modules = [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     return all(f"{module}.".startswith(tuple(f"{package}." for package in packages)) for module in modules)
 
 

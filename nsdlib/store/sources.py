@@ -17,6 +17,7 @@ from pathlib import Path
 from nsdlib.strict import parse_yaml
 
 PACKAGE = Path(__file__).parents[1]  # nsdlib/
+RECIPES = Path("params", "recipes")
 
 BLOCK, N_BLOCKS = 2**15, 64  # bytes per block, and number of blocks, when a large file is sampled
 
@@ -103,7 +104,7 @@ def _imports(module, name):
 
 def _carries(module, carriers=CARRIERS):
     """Whether a module is one of the carriers, which compute no values."""
-    return any(module == carrier or module.startswith(f"{carrier}.") for carrier in carriers)
+    return f"{module}.".startswith(tuple(f"{carrier}." for carrier in carriers))
 
 
 @cache
@@ -133,7 +134,7 @@ def data_files(module):
 
 def recipe_files(root, name):
     """List a recipe's file, the files of a user's own decoders in it (`own_files`), and the files of its `clip`."""
-    file, fields = _recipe_file(root, name), recipe_fields(root, name)
+    file, fields = root / RECIPES / f"{name}.yaml", recipe_fields(root, name)
     folders = [clip_folder(root, folder) for folder in _settings(fields, "clip") if folder and isinstance(folder, str)]
     decoders = {value for value in _settings(fields, "decoder") if isinstance(value, str) and ":" in value}
     code = [path for decoder in sorted(decoders) for path in own_files(decoder, root)]
@@ -156,29 +157,21 @@ def recipe_subjects(root, name):
     return [run for runs in lists for run in runs if (root / "params" / f"{run}.yaml").is_file()]
 
 
-def _recipe_file(root, name):
-    return root / "params" / "recipes" / f"{name}.yaml"
-
-
 def recipe_fields(root, name):
     """Read a recipe's file; None if it is absent or invalid, which notebook 10 reports."""
     try:
-        return parse_yaml(_recipe_file(root, name).read_bytes())
+        return parse_yaml((root / RECIPES / f"{name}.yaml").read_bytes())
     except (OSError, ValueError):
         return None
 
 
 def _settings(fields, wanted):
     """All values of a recipe's setting, at any depth."""
-    return [value for key, value in _walk(fields) if key == wanted]
-
-
-def _walk(value):
-    """Pairs (key, value) of a dictionary and of the dictionaries nested in it."""
-    if isinstance(value, dict):
-        for key, nested in value.items():
-            yield key, nested
-            yield from _walk(nested)
+    if isinstance(fields, dict):
+        for key, value in fields.items():
+            if key == wanted:
+                yield value
+            yield from _settings(value, wanted)
 
 
 def own_files(decoder, root):
@@ -189,8 +182,8 @@ def own_files(decoder, root):
     files, queue = set(), [decoder.partition(":")[0]]
     while queue:
         package = queue.pop().partition(".")[0]
-        candidates = [root / f"{package}.py", *sorted((root / package).rglob("*.py"))] if package != PACKAGE.name else []
-        for file in (file for file in candidates if file.is_file() and file not in files):
+        candidates = {root / f"{package}.py", *(root / package).rglob("*.py")} if package != PACKAGE.name else set()
+        for file in filter(Path.is_file, candidates - files):
             files.add(file)
             queue += _names_imported(file)
     return sorted(files)
@@ -254,8 +247,8 @@ def cells(notebook):
 
     Raises ValueError, which names the cell, if neither Python nor IPython can parse it.
     """
-    notebook_cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    for number, cell in enumerate((cell for cell in notebook_cells if cell["cell_type"] == "code"), start=1):
+    code = [cell for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code, start=1):
         where = f"{Path(notebook).name}, code cell {number}"
         yield _parsed("".join(cell["source"]), where), cell["metadata"].get("tags", [])
 

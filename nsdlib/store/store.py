@@ -34,10 +34,7 @@ class Store:
         return self._artifact(name).is_sound()
 
     def scratch(self, name):
-        """Return the folder for intermediate files of an unfinished artifact; `save` removes it.
-
-        Runs that share a store have separate folders.
-        """
+        """Return the run's own folder for intermediate files of an unfinished artifact; `save` removes it."""
         return self.run.store / f".scratch-{self.run.name}-{self.path(name).name}"
 
     def save(self, name, dataset):

@@ -59,6 +59,12 @@ _OURS = {"source": "trained by this project: make zoo", "licence": "MIT"}
 _VDVAE = "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/"
 _DEEPCLUSTER = "https://dl.fbaipublicfiles.com/deepcluster/"
 _PYTORCH = "https://download.pytorch.org/models/"
+_TOKENIZER = (  # of CLIP: files and bytes
+    ("tokenizer/merges.txt", 525_000),
+    ("tokenizer/special_tokens_map.json", 472),
+    ("tokenizer/tokenizer_config.json", 806),
+    ("tokenizer/vocab.json", 1_060_000),
+)
 
 
 def _hosted(path, host, licence, size):
@@ -107,10 +113,7 @@ ZOOS = {
                 ("image_encoder/pytorch_model.bin", 1_220_000_000),
                 ("text_encoder/config.json", 1_000),
                 ("text_encoder/pytorch_model.bin", 495_000_000),
-                ("tokenizer/merges.txt", 525_000),
-                ("tokenizer/special_tokens_map.json", 472),
-                ("tokenizer/tokenizer_config.json", 806),
-                ("tokenizer/vocab.json", 1_060_000),
+                *_TOKENIZER,
             ),
         ),
         "alexnet": _torchvision("alexnet-owt-7be5be79.pth", 244_400_000),
@@ -139,10 +142,7 @@ STABLE_DIFFUSION = _of_hub(  # sizes computed from the tensors in float32; sizes
         ("scheduler/scheduler_config.json", 1_000),
         ("text_encoder/config.json", 1_000),
         ("text_encoder/model.safetensors", 492_000_000),
-        ("tokenizer/merges.txt", 525_000),
-        ("tokenizer/special_tokens_map.json", 472),
-        ("tokenizer/tokenizer_config.json", 806),
-        ("tokenizer/vocab.json", 1_060_000),
+        *_TOKENIZER,
     ),
     "CreativeML OpenRAIL-M, which the site may ask to be accepted first: then get the files by hand",
 )

@@ -20,9 +20,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nsdlib.cli import main
 from nsdlib.core import files
 from nsdlib.params import load_run
-from nsdlib.run import engine, progress
-from nsdlib.run.monitor import Watch
-from nsdlib.run.progress import Progress, clock
+from nsdlib.run import engine, monitor
+from nsdlib.run.monitor import Progress, Watch, clock
 from nsdlib.run.runner import AlreadyRunning, NotebookFailed, check, in_order, notebook_names, run_notebooks, select
 from nsdlib.store.sources import default_parameters
 
@@ -344,7 +343,7 @@ def test_a_wait_in_slices_finds_a_late_message_and_keeps_its_time_limit(monkeypa
 
 
 def test_the_progress_line_counts_code_cells_and_time(monkeypatch):
-    monkeypatch.setattr(progress, "IN_LOG", 0.05)
+    monkeypatch.setattr(monitor, "IN_LOG", 0.05)
     stream = io.StringIO()
     code, text = new_code_cell("x"), new_markdown_cell("x")
     watch = Watch()
