@@ -81,7 +81,7 @@ def make_anatomy(shape, rng):
     general = _lowest_voxels(cortex, backness, round(GENERAL_FRACTION * brain.sum()))
     areas = _visual_areas(general, backness, position[..., 2])
     higher = general & (areas == 0)
-    rois = {"nsdgeneral": general.astype(np.int16), "prf-visualrois": areas}
+    rois = {"nsdgeneral": general, "prf-visualrois": areas}
     rois |= {name: _higher_regions(name, higher, position, backness) for name in HIGHER}
     rois = {name: np.where(cortex, rois[name], -1).astype(np.int16) for name in USED_ROIS}
     angle, eccentricity = _visual_field(general, areas, position, backness, rng)
@@ -133,11 +133,7 @@ def _visual_field(general, areas, position, backness, rng):
             up = np.pi / 2 - np.pi * height  # low voxels represent the upper field
             angle.ravel()[inside] = up if left else np.pi - up
             depth = backness.ravel()[inside] + 1e-6 * rng.random(len(inside))
-            eccentricity.ravel()[inside] = _ranks_within(depth, 12) ** 0.6 * 1.15
+            blocks = pd.Series(depth).groupby(np.arange(len(depth)) // 12)
+            rank = ((blocks.rank() - 0.5) / blocks.transform("size")).to_numpy()  # in its block of 12 voxels, in (0, 1)
+            eccentricity.ravel()[inside] = rank**0.6 * 1.15
     return angle, eccentricity
-
-
-def _ranks_within(values, size):
-    """Rank of each value within its block of `size` successive values, scaled to (0, 1)."""
-    blocks = pd.Series(values).groupby(np.arange(len(values)) // size)
-    return ((blocks.rank() - 0.5) / blocks.transform("size")).to_numpy()

@@ -18,14 +18,15 @@ MIN_MEASUREMENT_NOISE = 0.3  # smallest fraction of a voxel's noise variance tha
 OUTLIER_FACTOR = 10.0  # factor on the noise sd of an outlier voxel
 FWHM = 2.355 * VOXEL_MM  # of a Gaussian with an sd of one voxel, mm
 LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
-# fraction of the thermal, local, broad and global noise variance that remains after denoising
-DENOISED_FRACTION = np.array([1, 1, 0.5, 0.5])
+DENOISED_FRACTION = np.array([1, 1, 0.5, 0.5])  # of thermal, local, broad and global noise variance, after denoising
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
 MIDDLE_HRF = 10  # index of the middle HRF of the library
 STEPS_PER_VOLUME = 40  # possible onsets per volume if onsets lie between volumes: 1/30 s apart
 MAX_DELAY = 30  # largest delay of an onset after its volume, in these steps: 3-s trials that are 4 s apart do not overlap
 START = 0.5  # time of the first volume in such runs, in volumes: fMRIPrep aligns slices to the middle of each volume
+
+_hrf_library = cache(hrf.sampled_library)
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,6 @@ def draw_hrfs(head, rng):
     return ranks * 20 // len(ranks)
 
 
-@cache
-def _hrfs(n_steps):
-    """Sample the HRF library at `n_steps` samples per volume of NSD: (20, n_samples) float32."""
-    return hrf.sampled_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)
-
-
 def _convolved(onsets, index):
     """Convolve each trial's onset with an HRF of the library: (226, n_trials), cut at the end of the run.
 
@@ -112,7 +107,8 @@ def _convolved(onsets, index):
     """
     n_steps = 1 if (onsets == np.rint(onsets)).all() else STEPS_PER_VOLUME
     lag = np.rint(n_steps * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
-    response = np.concatenate([_hrfs(n_steps)[index], np.zeros(n_steps * nsd.N_VOLUMES)])
+    library = _hrf_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)  # (20, n_samples) float32
+    response = np.concatenate([library[index], np.zeros(n_steps * nsd.N_VOLUMES)])
     return np.where(lag < 0, 0, response[np.maximum(lag, 0)])
 
 

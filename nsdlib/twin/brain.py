@@ -10,9 +10,7 @@ from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin.scenes import ATTRIBUTES, BACKGROUNDS
 
 FIELD = 32  # side of the channel maps, pixels
-CHANNELS = (
-    "light", "dark", "red", "green", "blue", "yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg",
-)  # fmt: skip
+CHANNELS = ("light", "dark", "red", "green", "blue", "yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg")
 # area: sd of a receptive field at the fovea, its increase from there to the middle of a side (both fractions of the side of
 # 8.4 deg), and the weight of each kind of channel
 FIELDS = {
@@ -182,12 +180,12 @@ def aligned_noise(response, n_trials, rng):
 
 def session_effects(n_sessions, n_voxels, levels, rng):
     """Simulate each voxel's gain and offset (in sd of betas) in each session: both (n_sessions, n_voxels)."""
-    common = rng.standard_normal((n_sessions, 1))
 
     def drift():
         slow, quick = rng.standard_normal((2, n_sessions, n_voxels))
         return np.sqrt(SLOW) * autocorrelate(slow, SLOW_AR) + np.sqrt(1 - SLOW) * quick
 
+    common = rng.standard_normal((n_sessions, 1))
     gain = np.exp(levels.common_gain * common + levels.session_gain * drift())
     return gain.astype(np.float32), (levels.session_offset * drift()).astype(np.float32)
 

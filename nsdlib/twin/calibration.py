@@ -129,9 +129,8 @@ def _measure(trials, data):
     images, order, first, counts = trials_by_image(raw, ids)
     has_all_repeats = counts == N_REPEATS
     labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
-    labels_of_area = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,)}
-    areas = {name: np.isin(labels, area_labels) for name, area_labels in labels_of_area.items()}
-    areas |= {"early": np.isin(labels, range(1, 7)), "higher": labels <= 0}
+    labels_of_area = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,), "early": (1, 2, 3, 4, 5, 6)}
+    areas = {name: np.isin(labels, area_labels) for name, area_labels in labels_of_area.items()} | {"higher": labels <= 0}
     position = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
     rows = order[first[has_all_repeats][:, None] + np.arange(N_REPEATS)]
     return Measured(raw, z, ids, session, images[has_all_repeats], rows, ncsnr(raw, ids, session=session), position, areas)
@@ -187,8 +186,9 @@ def _series(data):
 def _noise(measured):
     """Noise correlations between voxels, from differences between repeats; effect of scaling by session on the ceiling."""
     noise = (measured.z[measured.rows] - measured.z[measured.rows].mean(axis=1, keepdims=True)).reshape(-1, measured.z.shape[1])
-    correlation = np.corrcoef(noise[:, measured.ratio > 0].T)
-    position = measured.position[measured.ratio > 0].astype(np.float32)
+    has_signal = measured.ratio > 0
+    correlation = np.corrcoef(noise[:, has_signal].T)
+    position = measured.position[has_signal].astype(np.float32)
     distance = VOXEL_MM * np.sqrt(np.maximum(0, np.add.outer(*[np.square(position).sum(axis=1)] * 2) - 2 * position @ position.T))
     far = correlation[distance > FAR_MM]
     unscaled = ncsnr(measured.raw, measured.image_ids, session=np.zeros(len(measured.raw), int))
@@ -203,14 +203,13 @@ def _noise(measured):
 
 def _sessions(measured):
     """In V1: drift of an image's pattern with the number of sessions between repeats, and reliability of voxels."""
-    in_v1 = measured.areas["V1"]
+    in_v1, session = measured.areas["V1"], measured.session[measured.rows]
+    pairs_of_repeats = ((0, 1), (0, 2), (1, 2))
     patterns = measured.raw[measured.rows][..., in_v1]  # (n_images, 3, n_voxels)
-    single = patterns[:, 0]
-    statistics = {"V1, mean of two trials with one, median r": np.median(correlate(single, patterns[:, 1:].mean(axis=1)))}
+    statistics = {"V1, mean of two trials with one, median r": np.median(correlate(patterns[:, 0], patterns[:, 1:].mean(axis=1)))}
     patterns = (patterns - measured.raw[:, in_v1].mean(axis=0)) / measured.raw[:, in_v1].std(axis=0)
-    similarity = np.concatenate([row_correlation(patterns[:, i], patterns[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
-    session = measured.session[measured.rows]
-    sessions_apart = np.concatenate([abs(session[:, i] - session[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    similarity = np.concatenate([row_correlation(patterns[:, i], patterns[:, j]) for i, j in pairs_of_repeats])
+    sessions_apart = np.concatenate([abs(session[:, i] - session[:, j]) for i, j in pairs_of_repeats])
     if sessions_apart.any():
         statistics["V1 patterns, r of likeness and sessions apart"] = np.corrcoef(similarity, sessions_apart)[0, 1]
     return statistics
@@ -254,21 +253,22 @@ def _decoding(measured, truth, data):
 
 def _spectrum(measured):
     """Slope of log variance against log rank of the signal: principal axes of first repeats, covariance with second repeats."""
-    first, second = (measured.z[measured.rows[:, repeat]] for repeat in (0, 1))
-    axes = np.linalg.svd(first - first.mean(axis=0), full_matrices=False)[2][:N_RANKS].T
-    variance = np.sum(((first - first.mean(axis=0)) @ axes) * ((second - second.mean(axis=0)) @ axes), axis=0)
+    first, second = (measured.z[rows] - measured.z[rows].mean(axis=0) for rows in measured.rows.T[:2])
+    axes = np.linalg.svd(first, full_matrices=False)[2][:N_RANKS].T
+    variance = np.sum((first @ axes) * (second @ axes), axis=0)
     rank = np.arange(1, len(variance) + 1)[variance > 0]
     return {"slope of the signal's spectrum": np.polyfit(np.log(rank), np.log(variance[variance > 0]), 1)[0]}
 
 
 def _repeats(measured):
     """Mean response to the third presentation relative to the first, adjusted for differences between sessions."""
-    session, statistics = measured.session[measured.rows.ravel()], {}
-    rank = np.tile(np.eye(N_REPEATS), (len(measured.rows), 1))
+    trials, statistics = measured.rows.ravel(), {}
+    session = measured.session[trials]
     session_columns = (session[:, None] == np.unique(session)[1:]).astype(float)
+    rank = np.tile(np.eye(N_REPEATS), (len(measured.rows), 1))
     design = np.hstack([rank, session_columns - session_columns.mean(axis=0)])
     for label, name in (("higher areas", "higher"), ("V1", "V1")):
-        response = measured.raw[measured.rows.ravel()][:, measured.areas[name]].mean(axis=1)
+        response = measured.raw[trials][:, measured.areas[name]].mean(axis=1)
         weights = np.linalg.lstsq(design, response, rcond=None)[0]
         statistics[f"third / first showing, {label}"] = weights[2] / weights[0]
     return statistics

@@ -21,7 +21,6 @@ def describe(scene, rng):
     Parameters
     ----------
     scene : nsdlib.twin.scenes.Scene
-        The scene.
     rng : numpy.random.Generator
         Chooses the writers and their words.
 
@@ -30,34 +29,29 @@ def describe(scene, rng):
     list of str
         Five different captions in plain lower-case English, at most 18 words each.
     """
-    words = _Words(scene, rng)
-    texts = [f"{words.things()} {words.doing} {words.place(short=False)}"]
-    for i in rng.permutation(len(_WRITERS)):
-        caption = _WRITERS[i](words)
-        if caption and caption not in texts:
+    writer = _Writer(scene, rng)
+    texts = [f"{writer.things()} {writer.doing} {writer.place(short=False)}"]
+    for i in rng.permutation(len(_SENTENCE_FORMS)):
+        caption = _SENTENCE_FORMS[i](writer)
+        if caption not in texts:
             texts.append(caption)
         if len(texts) == 5:
             break
     return [texts[i] for i in rng.permutation(5)]
 
 
-class _Words:
-    """The words that suit a scene."""
+class _Writer:
+    """Writer of captions of a scene: chooses words that suit it, and puts them together in eight sentence forms."""
 
     def __init__(self, scene, rng):
         self.scene, self.rng, self.first = scene, rng, scene.things[0]
         self.n, self.number = len(scene.main), NUMBERS[len(scene.main) - 1]
-        self.are = "is" if self.n == 1 else "are"
-        self.doing = self._doing()
+        self.doing = SORTS[self.first.kind][1][self.first.shape]
+        if scene.background == "space" and self.first.kind not in ("rocket", "face"):
+            self.doing = "floating"
+        elif self.first.kind in ("fish", "boat") and scene.background not in WATERS:
+            self.doing = "lying"
         self.aloft = self.doing in ("flying", "floating") and self.first.kind != "boat" and scene.background in ABOVE
-
-    def _doing(self):
-        """The activity of the main things, such as "sitting"."""
-        if self.scene.background == "space" and self.first.kind not in ("rocket", "face"):
-            return "floating"
-        if self.first.kind in ("fish", "boat") and self.scene.background not in WATERS:
-            return "lying"
-        return SORTS[self.first.kind][1][self.first.shape]
 
     def pick(self, *choices):
         """One of the choices."""
@@ -78,80 +72,75 @@ class _Words:
         short = self.rng.random() < 0.5 if short is None else short
         return (SHORT if short else PLACES)[self.scene.background]
 
-    def size(self):
-        """A word for the size of the main things, or nothing."""
-        if self.n > 1:
+    def and_companion(self, *, colour=True):
+        """The companion after "and", or nothing."""
+        companion = self.scene.companion
+        if not companion:
             return ""
+        noun = f"{companion.colour} {companion.kind}" if colour else companion.kind
+        return f" and {with_article(noun)}"
+
+    def terse(self):
+        """Kind and place only."""
+        return f"{self.things(colour=False)}{self.and_companion(colour=False)} {self.place()}"
+
+    def picture(self):
+        """Start with "a picture of" or the like."""
+        return f"{self.pick('a picture of', 'a drawing of', 'a view of', 'an image of')} {self.things()} {self.place()}"
+
+    def exists(self):
+        """Start with "there is" or "there are"."""
+        return f"there {'is' if self.n == 1 else 'are'} {self.things()}{self.and_companion()} {self.place()}"
+
+    def sized(self):
+        """Things with their place; a single thing also with its size and side."""
+        if self.n > 1:
+            return f"{self.things()} {self.place()}"
+        size = ""
         if self.first.size > 0.57:
-            return self.pick("big", "large")
-        return self.pick("small", "little") if self.first.size < 0.5 else ""
+            size = self.pick("big", "large")
+        elif self.first.size < 0.5:
+            size = self.pick("small", "little")
+        side = "on the left" if self.first.x < 0.43 else "on the right" if self.first.x > 0.57 else "in the middle"
+        return f"{self.things(adjective=size)} {self.place()} {side}"
 
-    def side(self):
-        """The side of the picture where a single thing is, or nothing."""
-        if self.n > 1:
-            return ""
-        return "on the left" if self.first.x < 0.43 else "on the right" if self.first.x > 0.57 else "in the middle"
+    def place_first(self):
+        """The place, then the things."""
+        place = _SCENERY.get(self.scene.background) or SHORT[self.scene.background].split(" ", 1)[1]
+        return f"{place} with {self.things()}{self.and_companion()}"
 
-    def companion(self, *, colour=True):
-        """The companion, or nothing."""
-        thing = self.scene.companion
-        return thing and with_article(f"{thing.colour} {thing.kind}" if colour else thing.kind)
+    def sentence(self):
+        """A whole sentence."""
+        colour, kind = self.first.colour, self.first.kind
+        if self.n == 1:
+            return f"the {colour} {kind} is {self.doing} {self.place()}"
+        number = self.pick(self.number, "all" if self.n == 3 else "both")
+        if number in ("all", "both"):
+            return f"{number} {plural(kind)} are {colour} and {self.doing} {self.place()}"
+        return f"the {number} {colour} {plural(kind)} are {self.doing} {self.place()}"
 
+    def company(self):
+        """The main thing beside its companion, or the group."""
+        companion = self.scene.companion
+        if not companion:
+            number = {1: "a single", 2: "a pair of"}.get(self.n, "a group of three")
+            return f"{self.things(number=number)} {self.place()}"
+        beside = self.pick("next to", "near", "beside", "close to")
+        return f"{self.things()} {beside} a {self.pick('small', 'little')} {companion.colour} {companion.kind}"
 
-def _terse(words):
-    """Kind and place only."""
-    also = f" and {words.companion(colour=False)}" if words.companion() else ""
-    return f"{words.things(colour=False)}{also} {words.place()}"
-
-
-def _picture(words):
-    """Start with "a picture of" or the like."""
-    return f"{words.pick('a picture of', 'a drawing of', 'a view of', 'an image of')} {words.things()} {words.place()}"
-
-
-def _exists(words):
-    """Start with "there is" or "there are"."""
-    also = f" and {words.companion()}" if words.companion() else ""
-    return f"there {words.are} {words.things()}{also} {words.place()}"
-
-
-def _sized(words):
-    """Things with their size, place and side."""
-    where = words.side()
-    return f"{words.things(adjective=words.size())} {words.place()} {where}".strip()
+    def special(self):
+        """The variety of the kind, such as its breed."""
+        number = self.number if self.n != 2 else self.pick("two", "a couple of", "a pair of")
+        return f"{self.things(colour=self.rng.random() < 0.7, variety=True, number=number)} {self.doing} {self.place()}"
 
 
-def _place_first(words):
-    """The place, then the things."""
-    place = _SCENERY.get(words.scene.background) or SHORT[words.scene.background].split(" ", 1)[1]
-    also = f" and {words.companion()}" if words.companion() else ""
-    return f"{place} with {words.things()}{also}"
-
-
-def _sentence(words):
-    """A whole sentence."""
-    if words.n == 1:
-        return f"the {words.first.colour} {words.first.kind} is {words.doing} {words.place()}"
-    number = words.pick(words.number, "all" if words.n == 3 else "both")
-    kind = plural(words.first.kind)
-    if number in ("all", "both"):
-        return f"{number} {kind} are {words.first.colour} and {words.doing} {words.place()}"
-    return f"the {number} {words.first.colour} {kind} are {words.doing} {words.place()}"
-
-
-def _company(words):
-    """The main thing beside its companion."""
-    if not words.companion():
-        number = {1: "a single", 2: "a pair of"}.get(words.n, "a group of three")
-        return f"{words.things(number=number)} {words.place()}"
-    companion, beside = words.scene.companion, words.pick("next to", "near", "beside", "close to")
-    return f"{words.things()} {beside} a {words.pick('small', 'little')} {companion.colour} {companion.kind}"
-
-
-def _special(words):
-    """The specific variety of the kind, such as its breed."""
-    number = words.number if words.n != 2 else words.pick("two", "a couple of", "a pair of")
-    return f"{words.things(colour=words.rng.random() < 0.7, variety=True, number=number)} {words.doing} {words.place()}"
-
-
-_WRITERS = (_terse, _picture, _exists, _sized, _place_first, _sentence, _company, _special)
+_SENTENCE_FORMS = (
+    _Writer.terse,
+    _Writer.picture,
+    _Writer.exists,
+    _Writer.sized,
+    _Writer.place_first,
+    _Writer.sentence,
+    _Writer.company,
+    _Writer.special,
+)

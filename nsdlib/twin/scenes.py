@@ -6,7 +6,6 @@ position, size and number are known, so decoded images can be checked against th
 
 import zlib
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -77,26 +76,25 @@ class Scene:
 
 def sample_scene(rng: np.random.Generator) -> Scene:
     """Sample a random scene; the same generator state gives the same scene."""
-    kind, colour, background = _pick(rng, KINDS), _pick(rng, tuple(COLOURS)), _pick(rng, BACKGROUNDS)
+
+    def pick(choices):
+        return choices[int(rng.integers(len(choices)))]
+
+    kind, colour, background = pick(KINDS), pick(tuple(COLOURS)), pick(BACKGROUNDS)
     number = int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))
     shape = int(rng.integers(kinds.N_SHAPES))
     appearances = [(kind, colour, shape)] * number
     sizes = [rng.uniform(*layout.SIZES[number])] * number
     if number < 3 and rng.random() < COMPANION_PROBABILITY:
         sizes.append(rng.uniform(*layout.COMPANION_SIZE))
-        companion_kind = _pick(rng, [k for k in KINDS if k != kind])
-        appearances.append((companion_kind, _pick(rng, [c for c in COLOURS if c != colour]), int(rng.integers(kinds.N_SHAPES))))
+        companion_kind = pick([k for k in KINDS if k != kind])
+        appearances.append((companion_kind, pick([c for c in COLOURS if c != colour]), int(rng.integers(kinds.N_SHAPES))))
     positions = layout.place(sizes, [kinds.STANDS[k] for k, _, _ in appearances], background, rng)
     things = tuple(
         Thing(k, c, x, y, size, s, bool(rng.random() < 0.5) and k not in NEVER_FLIPPED)
         for (k, c, s), (x, y, size) in zip(appearances, positions, strict=True)
     )
     return Scene(background, things, rng.random())
-
-
-def _pick(rng, choices):
-    """One of the choices."""
-    return choices[int(rng.integers(len(choices)))]
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -119,22 +117,17 @@ def _far_to_near(scene):
     return sorted(range(len(scene.things)), key=lambda i: scene.things[i].y + scene.things[i].size / 2)
 
 
-def _tile(thing, side):
-    """The picture of a thing, RGBA."""
-    return kinds.paint(thing.kind, thing.shape, COLOURS[thing.colour], side, flip=thing.flip)
-
-
-def _corner(thing, side, size):
-    """Left and top of a thing's tile, in pixels."""
-    return round(thing.x * size - side / 2), round(thing.y * size - side / 2)
+def _tile(thing, size):
+    """The picture of a thing (RGBA), and its left and top in a scene of `size` pixels a side."""
+    side = max(2, round(thing.size * size))
+    tile = kinds.paint(thing.kind, thing.shape, COLOURS[thing.colour], side, flip=thing.flip)
+    return tile, (round(thing.x * size - side / 2), round(thing.y * size - side / 2))
 
 
 def _paint_thing(image, thing, background):
     """Paint a thing into the picture: its shadow, its halo, and its tile tinted by the light of the background."""
-    side = max(2, round(thing.size * image.width))
-    tile, (left, top) = _tile(thing, side), _corner(thing, side, image.width)
-    support = layout.stands(kinds.STANDS[thing.kind], background)
-    if support:
+    tile, (left, top) = _tile(thing, image.width)
+    if support := layout.stands(kinds.STANDS[thing.kind], background):
         _shadow(image, tile, left, top, on_water=support == "water")
     _halo(image, tile, left, top, COLOURS[thing.colour])
     picture = tile.convert("RGB")
@@ -152,11 +145,11 @@ def _shadow(image, tile, left, top, *, on_water):
     width = round(0.85 * (feet[2] - feet[0]) + 0.35 * (box_right - box_left))
     height = max(4, round(0.09 * side + 0.1 * width))
     x, y = left + (feet[0] + feet[2]) // 2 - width // 2, top + foot - round(0.6 * height)
+    spots = [((18, 20, 44), 0.75, round(0.04 * side), height // 12)]
     if on_water:
-        image.paste((232, 246, 250), (x, y), spot(0.75, 1.25).resize((width, height), Image.Resampling.BILINEAR))
-    colour, strength = ((10, 44, 84), 0.8) if on_water else ((18, 20, 44), 0.75)
-    shift = 0 if on_water else round(0.04 * side)
-    image.paste(colour, (x + shift, y + height // 12), spot(strength, 1.25).resize((width, height), Image.Resampling.BILINEAR))
+        spots = [((232, 246, 250), 0.75, 0, 0), ((10, 44, 84), 0.8, 0, height // 12)]
+    for colour, strength, right, down in spots:
+        image.paste(colour, (x + right, y + down), spot(strength, 1.25).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _halo(image, tile, left, top, colour):
@@ -166,21 +159,14 @@ def _halo(image, tile, left, top, colour):
     backdrop = image.crop((*corner, max(corner[0] + 1, min(size, left + side)), max(corner[1] + 1, min(size, top + side))))
     backdrop = backdrop.resize((1, 1), Image.Resampling.BOX, reducing_gap=1.0).getpixel((0, 0))
     brightness, distance = np.mean(backdrop), np.abs(np.subtract(backdrop, colour)).mean()
-    strength = float(np.clip(1.15 - distance / 90, 0.25, 0.9))
+    strength = round(float(np.clip(1.15 - distance / 90, 0.25, 0.9)), 1)
     rim = (24, 30, 60) if brightness > 105 else (255, 244, 214)
-    inner = 64
-    blurred = Image.new("L", (inner + 12, inner + 12))
-    blurred.paste(tile.getchannel("A").resize((inner, inner), Image.Resampling.BILINEAR), (6, 6))
-    blurred = blurred.filter(ImageFilter.BoxBlur(2)).point(_rim_table(round(strength, 1)))
-    rim_side = round(side * (inner + 12) / inner)
-    margin = round(6 * side / inner)
+    blurred = Image.new("L", (76, 76))  # the tile at 64 pixels a side, with a margin of 6
+    blurred.paste(tile.getchannel("A").resize((64, 64), Image.Resampling.BILINEAR), (6, 6))
+    blurred = blurred.filter(ImageFilter.BoxBlur(2)).point(lambda value: min(255, 2 * value) * strength)
+    rim_side = round(side * 76 / 64)
+    margin = round(6 * side / 64)
     image.paste(rim, (left - margin, top - margin), blurred.resize((rim_side, rim_side), Image.Resampling.BILINEAR))
-
-
-@cache
-def _rim_table(strength):
-    """Lookup table of 256 values: min(255, 2 value) * strength."""
-    return [round(min(255, 2 * value) * strength) for value in range(256)]
 
 
 def attributes(scene: Scene) -> np.ndarray:
@@ -204,10 +190,9 @@ def masks(scene: Scene, size: int = SIZE) -> np.ndarray:
     factor = -(-MIN_SIDE // size)
     visible = np.zeros((len(scene.things), size, size), dtype=bool)
     for i in _far_to_near(scene):
-        thing = scene.things[i]
-        side = max(2, round(thing.size * size * factor))
         layer = Image.new("L", (size * factor, size * factor))
-        layer.paste(_tile(thing, side).getchannel("A"), _corner(thing, side, size * factor))
+        tile, corner = _tile(scene.things[i], size * factor)
+        layer.paste(tile.getchannel("A"), corner)
         pixels = np.asarray(layer.reduce(factor)) > 127
         visible[:, pixels] = False
         visible[i] = pixels

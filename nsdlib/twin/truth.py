@@ -42,15 +42,18 @@ def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     levels, head = LEVELS[settings.kind], anatomy.make_anatomy(settings.shape, rng("head"))
     attributes = np.stack([scenes.attributes(scene) for scene in shown])
     tuning = brain.make_tuning(head, levels, rng("tuning"))
-    response = _respond(tuning, maps, shown, attributes, levels, rng)
+    n_dimensions = tuning.semantic.shape[1]
+    graded = meaning.embed(shown, n_dimensions) if levels.dimensions else brain.standardise(attributes)
+    private = meaning.private(maps, n_dimensions)
+    drive = brain.drive(tuning, maps, meaning=graded, private=private, attributes=attributes, levels=levels)
+    response = brain.respond(drive, area=tuning.area, levels=levels, rng=rng("tuning", 1))
     images, row = np.unique(image_ids, return_inverse=True)
     snr = bold.draw_ncsnr(head, settings.quality, levels, rng("noise"))
     is_dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
     response[:, is_dead] = response[:, is_dead].mean(axis=0)
     gain = brain.draw_gain(len(image_ids), levels.gain_sd, rng("tuning", 2), ar=levels.gain_ar)
     gain_variance = np.expm1(levels.gain_sd**2)  # of a log-normal gain
-    other_variance = np.square(response, dtype=np.float64).mean(axis=0) * gain_variance
-    other_variance += levels.aligned * total_sd**2
+    other_variance = np.square(response, dtype=np.float64).mean(axis=0) * gain_variance + levels.aligned * total_sd**2
     onsets = trials.onset_rows(expdesign, 1, 1)
     noise = bold.make_noise(total_sd, other_variance, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
     aligned = total_sd.astype(np.float32) * brain.aligned_noise(response, len(row), rng("tuning", 3))
@@ -64,16 +67,6 @@ def plant(settings, expdesign, image_ids, *, maps, shown, rng):
         hrf_index=bold.draw_hrfs(head, rng("noise", 2)),
         mean=bold.draw_mean(head, rng("noise", 3)),
     )  # fmt: skip
-
-
-def _respond(tuning, maps, shown, attributes, levels, rng):
-    """Responses to the images: (n_images, n_general) float32."""
-    n_dimensions = tuning.semantic.shape[1]
-    graded = meaning.embed(shown, n_dimensions) if levels.dimensions else brain.standardise(attributes)
-    drive = brain.drive(
-        tuning, maps, meaning=graded, private=meaning.private(maps, n_dimensions), attributes=attributes, levels=levels
-    )
-    return brain.respond(drive, area=tuning.area, levels=levels, rng=rng("tuning", 1))
 
 
 def _across_sessions(betas, beta_sd, levels, rng):
@@ -115,8 +108,8 @@ def save_truth(path, planted, *, n_runs):
 
     In the file, images have NSD's ids, and trials are numbered as if all task runs were there.
     """
-    in_session = np.arange(len(planted.gain)) % nsd.N_SESSION_TRIALS
-    is_written = in_session < sum(nsd.RUN_TRIALS[:n_runs])
+    trial = np.arange(len(planted.gain))
+    is_written = trial % nsd.N_SESSION_TRIALS < sum(nsd.RUN_TRIALS[:n_runs])
     hrf_index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
     truth = xr.Dataset(
         {
@@ -131,7 +124,7 @@ def save_truth(path, planted, *, n_runs):
             **{name: ("voxel", getattr(tuning, name)) for name in ("area", "x", "y", "size")},
         },
         coords={
-            "trial": np.arange(len(planted.gain)),
+            "trial": trial,
             "image": planted.shown,
             "voxel": np.flatnonzero(planted.head.general),
             "attribute": list(scenes.ATTRIBUTES),

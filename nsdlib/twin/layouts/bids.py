@@ -61,14 +61,13 @@ class BIDSWriter:
         generator = [{"Name": "nsdlib", "Version": __version__, "Description": "simulated, in the layout of fMRIPrep"}]
         description = {"Name": "Simulated subject", "BIDSVersion": "1.10.0", "License": "CC0"}
         files = {
-            "dataset_description.json": description | {"DatasetType": "raw"},
-            f"task-{task}_bold.json": {"TaskName": task, "RepetitionTime": nsd.TR},
-            f"task-{task}_events.json": COLUMNS,
+            self.raw / "dataset_description.json": description | {"DatasetType": "raw"},
+            self.raw / f"task-{task}_bold.json": {"TaskName": task, "RepetitionTime": nsd.TR},
+            self.raw / f"task-{task}_events.json": COLUMNS,
+            self.derivatives / "dataset_description.json": description | {"DatasetType": "derivative", "GeneratedBy": generator},
         }
-        for name, content in files.items():
-            _write_json(self.raw / name, content)
-        description |= {"DatasetType": "derivative", "GeneratedBy": generator}
-        _write_json(self.derivatives / "dataset_description.json", description)
+        for path, content in files.items():
+            _write_json(path, content)
         (self.raw / "README").write_text(README)
         (self.raw / ".bidsignore").write_text(f"{MARKER}\ntruth/\n")
         (self.derivatives / ".bidsignore").write_text(f"{MARKER}\n")
@@ -123,9 +122,10 @@ class BIDSWriter:
 
     def finish(self, planted):
         """Write the names of the regions' labels."""
-        ctx = [(base + n, f"ctx-{side}-{name}") for base, side in ((1000, "lh"), (2000, "rh")) for name, n in CTX.items()]
-        other = [(2, "Left-Cerebral-White-Matter"), (41, "Right-Cerebral-White-Matter"), (1000, "ctx-lh-unknown")]
-        table = pd.DataFrame(sorted([*ctx, *other, (2000, "ctx-rh-unknown")]), columns=["index", "name"])
+        names = {"unknown": 0} | CTX
+        ctx = [(base + n, f"ctx-{side}-{name}") for base, side in ((1000, "lh"), (2000, "rh")) for name, n in names.items()]
+        white_matter = [(2, "Left-Cerebral-White-Matter"), (41, "Right-Cerebral-White-Matter")]
+        table = pd.DataFrame(sorted([*ctx, *white_matter]), columns=["index", "name"])
         _write_table(self.derivatives / "desc-aparcaseg_dseg.tsv", table)
 
     def _write_volume(self, path, head, values):

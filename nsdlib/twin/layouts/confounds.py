@@ -34,11 +34,9 @@ def simulate_confounds(series, head, *, tr, rng):
     """
     is_white = ~head.cortex[head.brain]
     middle = np.abs(np.argwhere(head.brain) / np.array(head.brain.shape) - 0.5).max(axis=1) < 0.125
-    voxels = dict(zip(TISSUES, (np.ones_like(is_white), is_white & middle, is_white), strict=True))
-    table, metadata = {}, {}
-    for name, mask in voxels.items():
+    table, metadata = {}, {name: {"Method": "Mean"} for name in TISSUES}
+    for name, mask in zip(TISSUES, (np.ones_like(is_white), is_white & middle, is_white), strict=True):
         table |= _expanded(name, series[:, mask].mean(axis=1, dtype=np.float64))
-        metadata[name] = {"Method": "Mean"}
     change = np.sqrt(np.mean(np.diff(series.astype(np.float64), axis=0) ** 2, axis=1))
     table["dvars"] = np.append(np.nan, change)
     table["std_dvars"] = table["dvars"] / np.median(change)

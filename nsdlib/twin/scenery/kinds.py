@@ -1,17 +1,14 @@
 """The kinds of things in drawn scenes: their names, where they belong, and how to paint them."""
 
-from nsdlib.twin.scenery.drawings.apples import APPLES
+from nsdlib.twin.scenery.drawings.animals import ANIMALS
 from nsdlib.twin.scenery.drawings.buildings import BUILDINGS
-from nsdlib.twin.scenery.drawings.flying import FLYING
 from nsdlib.twin.scenery.drawings.objects import OBJECTS
 from nsdlib.twin.scenery.drawings.people import PEOPLE
-from nsdlib.twin.scenery.drawings.pets import PETS
 from nsdlib.twin.scenery.drawings.plants import PLANTS
 from nsdlib.twin.scenery.drawings.vehicles import VEHICLES
-from nsdlib.twin.scenery.drawings.wings import WINGS
 from nsdlib.twin.scenery.pen import Pen
 
-DRAWINGS = {**APPLES, **BUILDINGS, **FLYING, **OBJECTS, **PEOPLE, **PETS, **PLANTS, **VEHICLES, **WINGS}
+DRAWINGS = ANIMALS | BUILDINGS | OBJECTS | PEOPLE | PLANTS | VEHICLES
 KINDS = (
     *("cat", "dog", "bird", "fish", "butterfly", "horse", "face", "person", "tree", "flower", "mushroom", "cactus"),
     *("apple", "house", "castle", "car", "boat", "train", "balloon", "rocket", "umbrella", "cup", "guitar", "clock"),

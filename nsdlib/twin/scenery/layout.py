@@ -29,9 +29,7 @@ def place(sizes, homes, background, rng):
     homes : list of str
         Where each belongs: "ground", "air", "water" or "any".
     background : str
-        Name of the background.
     rng : numpy.random.Generator
-        Source of the random numbers.
 
     Returns
     -------
@@ -65,8 +63,7 @@ def _side_by_side(spots):
 def _spot(size, home, background, rng):
     """Draw a random position of a thing: centre x, centre y, size."""
     x_fraction, y_fraction = rng.random(), rng.random()
-    floats = background == "space" or home == "air" or (home == "water" and background == "underwater")
-    if floats:
+    if background == "space" or home == "air" or (home == "water" and background == "underwater"):
         low, high = MARGIN, (0.98 if background in ("space", "underwater") else 0.86) - size
         top = low + max(0.0, high - low) * y_fraction
     else:

@@ -1,5 +1,6 @@
 """A pen that collects smooth shapes in an object's own units, then fits, colours, shades and paints them."""
 
+from copy import copy
 from functools import cache
 from math import cos, pi, radians, sin
 
@@ -16,6 +17,11 @@ STEPS = 8  # points of a smooth curve between neighbouring knots
 def mix(first, second, share):
     """Mix two colours: `share` of the second and the rest of the first."""
     return tuple(round(a + share * (b - a)) for a, b in zip(first, second, strict=True))
+
+
+def mirrored(*half):
+    """Return the points of a closed shape that is symmetric about x = 0, from its right half (x >= 0), clockwise."""
+    return [*half, *((-x, y) for x, y in half[::-1] if x > 0)]
 
 
 @cache
@@ -63,7 +69,7 @@ def _form(name):
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     ball = np.clip(172 - 44 * ((x + 0.38) ** 2 + (y + 0.42) ** 2), 70, 172)
     forms = {"ball": ball, "slope": 138 - 22 * y - 8 * x, "tube": np.clip(158 - 44 * (x + 0.35) ** 2 - 10 * y, 82, 165)}
-    forms |= {"flat": np.full_like(x, 128), "dim": np.full_like(x, 84), "lit": np.full_like(x, 160)}
+    forms |= {"flat": np.full_like(x, 128), "dim": np.full_like(x, 84)}
     return Image.fromarray(forms[name].astype(np.uint8))
 
 
@@ -71,33 +77,46 @@ class Pen:
     """Collector of an object's shapes.
 
     Units are the object's own: x to the right, y down, about -1 to 1; `paint` fits the drawing into its square. Every shape
-    has a `fill` (the object's colour by default) and a `form` (ball, tube, slope, flat, dim, lit) that sets its shading. A shape
+    has a `fill` (the object's colour by default) and a `form` (ball, tube, slope, flat, dim) that sets its shading. A shape
     without form, such as an eye, takes the shading of the shape below it; a shape with fill False only adds shading.
     """
 
     def __init__(self, colour):
         self.colour, self.shapes = tuple(colour), []
+        self.place, self.size = (lambda x, y: (x, y)), 1
         dark = sum(self.colour) < 210
         self.shade = mix(self.colour, (24, 16, 60), 0.3) if not dark else mix(self.colour, (120, 124, 150), 0.16)
         self.light = mix(self.colour, (255, 250, 225), 0.38 if not dark else 0.24)
         self.pale = mix(self.colour, (255, 248, 228), 0.66 if not dark else 0.45)
         self.deep = mix(self.colour, (20, 12, 40), 0.6) if not dark else mix(self.colour, (220, 220, 235), 0.4)
 
+    def mapped(self, place, size=1):
+        """Return a pen for the same drawing in other units: `place` maps points, `size` scales widths and radii."""
+        pen = copy(self)
+        pen.place, pen.size = place, size
+        return pen
+
+    def at(self, x, y, size=1):
+        """Return a pen for the same drawing whose origin is (x, y) and whose unit is `size`."""
+        return self.mapped(lambda across, down: (x + size * across, y + size * down), size)
+
     def shape(self, points, fill=None, form=None):
-        """Add a polygon of points (n, 2)."""
+        """Add a polygon of points (n, 2) in the units of the drawing."""
         self.shapes.append((points, self.colour if fill is None else fill, form))
 
     def blob(self, *knots, fill=None, form="ball"):
         """Add a smooth closed shape through knots."""
+        knots = tuple(self.place(*knot) for knot in knots)
         self.shape(smooth(knots), fill, form)
 
     def poly(self, *corners, fill=None, form="slope"):
         """Add a polygon with straight sides."""
-        self.shape(np.array(corners, dtype=float), fill, form)
+        self.shape(np.array([self.place(*corner) for corner in corners], dtype=float), fill, form)
 
     def ball(self, x, y, rx, ry=None, *, turn=0, fill=None, form="ball"):
         """Add an ellipse about (x, y)."""
-        self.shape(ring(x, y, rx, rx if ry is None else ry, 0, 360, turn), fill, form)
+        rx, ry = self.size * rx, self.size * (rx if ry is None else ry)
+        self.shape(ring(*self.place(x, y), rx, ry, 0, 360, turn), fill, form)
 
     def dot(self, x, y, rx, ry=None, *, turn=0, fill=INK):
         """Add an ellipse that takes the shading of the shape below it."""
@@ -109,7 +128,8 @@ class Pen:
 
     def limb(self, *knots, width=0.2, end=None, fill=None, form="ball"):
         """Add a smooth stroke with round ends; its width goes from `width` to `end`."""
-        self.shape(tube(knots, width, width if end is None else end), fill, form)
+        knots = tuple(self.place(*knot) for knot in knots)
+        self.shape(tube(knots, self.size * width, self.size * (width if end is None else end)), fill, form)
 
     def line(self, *knots, width=0.06, fill=INK):
         """Add a smooth stroke that takes the shading of the shape below it."""
@@ -117,14 +137,16 @@ class Pen:
 
     def pie(self, x, y, rx, ry, start, end, *, fill=None, form="ball"):
         """Add a piece of an ellipse between two angles, clockwise from three o'clock; half a turn gives a half ellipse."""
-        rim = ring(x, y, rx, ry, start, end)
+        x, y = self.place(x, y)
+        rim = ring(x, y, self.size * rx, self.size * ry, start, end)
         self.shape(rim if end - start == 180 else np.vstack([rim, [[x, y]]]), fill, form)
 
     def eye(self, x, y, size, *, fill=INK):
         """Add an eye: a white rim, a pupil and a glint."""
-        self.dot(x, y, size, size * 1.1, fill=WHITE)
-        self.dot(x + 0.1 * size, y, size * 0.72, size * 0.84, fill=fill)
-        self.dot(x - 0.2 * size, y - 0.32 * size, size * 0.3, fill=WHITE)
+        eye = self.at(*self.place(x, y), self.size * size)
+        eye.dot(0, 0, 1, 1.1, fill=WHITE)
+        eye.dot(0.1, 0, 0.72, 0.84, fill=fill)
+        eye.dot(-0.2, -0.32, 0.3, fill=WHITE)
 
     def paint(self, side, *, flip=False, sits=True):
         """Return the RGBA tile (side, side): all shapes fitted into the square, at its bottom if the object `sits`."""
@@ -165,12 +187,6 @@ def _relief(shapes):
     return relief.filter(ImageFilter.BoxBlur(1))
 
 
-@cache
-def _blue_table():
-    """Lookup table of the blue channel's shading, weaker than that of red and green: warm light and cool shade."""
-    return [round(0.9 * value + 12) for value in range(256)]
-
-
 def _lit(tile, relief):
     """Light a tile from the upper left: apply the shading of its forms, round the whole and darken the rim."""
     alpha = tile.getchannel("X")
@@ -180,6 +196,7 @@ def _lit(tile, relief):
     shade[6:-6, 6:-6] += 0.16 * (wide[12:, 12:] - wide[:-12, :-12])
     shade = np.where(np.asarray(small) > 0, shade, 128).clip(28, 214).astype(np.uint8)
     shade = Image.fromarray(shade).resize(tile.size, Image.Resampling.BILINEAR)
-    lit = ImageChops.hard_light(tile.convert("RGB"), Image.merge("RGB", (shade, shade, shade.point(_blue_table()))))
+    cool = shade.point(lambda value: 0.9 * value + 12)  # blue is shaded less than red and green: warm light and cool shade
+    lit = ImageChops.hard_light(tile.convert("RGB"), Image.merge("RGB", (shade, shade, cool)))
     lit.putalpha(alpha)
     return lit

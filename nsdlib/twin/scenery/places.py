@@ -1,6 +1,6 @@
 """The twenty backgrounds of the drawn scenes: their phrases for captions, painters and light tints."""
 
-from nsdlib.twin.scenery.backdrops import indoors, nature, settled, sky, water
+from nsdlib.twin.scenery.backdrops import indoors, nature, settled, sky
 from nsdlib.twin.scenery.backdrops.canvas import Canvas
 
 PLACES = {
@@ -19,11 +19,11 @@ TINTS = {  # colour of the light on the things, and its weight
     "forest": ((190, 210, 110), 0.08),
     "jungle": ((120, 210, 150), 0.08),
 }
+_NATURE = ("meadow", "desert", "snow", "mountains", "forest", "jungle", "beach", "sea", "lake", "underwater")
 _PAINTERS = {
     name: getattr(family, name)
     for family, names in (
-        (nature, ("meadow", "desert", "snow", "mountains", "forest", "jungle")),
-        (water, ("beach", "sea", "lake", "underwater")),
+        (nature, _NATURE),
         (settled, ("city", "street", "farm", "garden", "park")),
         (indoors, ("room", "kitchen")),
         (sky, ("night", "space", "sunset")),

@@ -25,7 +25,6 @@ class Canvas(props.Sheet):
 
     def __init__(self, size, variant):
         super().__init__(size, "RGB")
-        self.variant = variant
         self.random = random.Random(round(variant * 2**40))
 
     def between(self, low, high):
@@ -41,11 +40,7 @@ class Canvas(props.Sheet):
         start = self.random.random()
         return [(start + i * 0.618034) % 1 for i in range(number)]
 
-    def gradient(self, *colours, top=0.0, bottom=1.0):
-        """Fill a band with a colour gradient from top to bottom."""
-        self.gradient_box(0, top, 1, bottom, *colours)
-
-    def gradient_box(self, left, top, right, bottom, *colours):
+    def gradient(self, *colours, left=0.0, top=0.0, right=1.0, bottom=1.0):
         """Fill a rectangle with a colour gradient from top to bottom."""
         left, top, right, bottom = (round(value * self.size) for value in (left, top, right, bottom))
         if right > left and bottom > top:
@@ -76,7 +71,7 @@ class Canvas(props.Sheet):
             return
         if radius:
             self.brush.rounded_rectangle((left, top, right - 1, bottom - 1), radius * self.size, fill=fill)
-        else:
+        else:  # not with radius 0, which rounds the corners of boxes of one or two pixels
             self.brush.rectangle((left, top, right - 1, bottom - 1), fill=fill)
 
     def line(self, *points, width, fill):
@@ -148,9 +143,8 @@ def _stroke(brush, name, x, y, scale, strength):
     fill = round(255 * strength)
     if name == "grass":
         for lean in (-0.022, -0.004, 0.016):
-            brush.polygon(
-                [(x + lean * scale / 3, y), (x + lean * scale, y - 0.05 * scale), (x + 0.008 * scale, y)], fill=fill // 2
-            )
+            blade = (x + lean * scale / 3, y), (x + lean * scale, y - 0.05 * scale), (x + 0.008 * scale, y)
+            brush.polygon(blade, fill=fill // 2)
     elif name == "ripples":
         brush.chord((x - 0.11 * scale, y - 0.022 * scale, x + 0.11 * scale, y + 0.022 * scale), 195, 345, fill=fill // 2)
     elif name == "grain":

@@ -9,9 +9,8 @@ def _boards(canvas, top, light, dark):
     """Floor boards in perspective."""
     canvas.gradient(mix(light, dark, 0.35), light, mix(light, dark, 0.3), top=top)
     for i in range(-8, 9):
-        canvas.polygon(
-            (0.5 + 0.13 * i, top), (0.5 + 0.13 * i + 0.006, top), (0.5 + 0.3 * i + 0.012, 1), (0.5 + 0.3 * i, 1), fill=dark
-        )
+        far, near = 0.5 + 0.13 * i, 0.5 + 0.3 * i
+        canvas.polygon((far, top), (far + 0.006, top), (near + 0.012, 1), (near, 1), fill=dark)
         share = canvas.random.random()
         x, y = 0.5 + (0.13 + 0.17 * share) * i, top + (1 - top) * share
         canvas.polygon((x, y), (x + 0.13 + 0.17 * share, y), (x + 0.13 + 0.17 * share, y + 0.008), (x, y + 0.008), fill=dark)
@@ -21,7 +20,7 @@ def _window(canvas, left, top, width, height, frame):
     """A window with a view of sky and green, and its light."""
     right, bottom = left + width, top + height
     canvas.box(left - 0.02, top - 0.02, right + 0.02, bottom + 0.02, fill=frame)
-    canvas.gradient_box(left, top, right, bottom, (130, 196, 236), (222, 240, 246))
+    canvas.gradient((130, 196, 236), (222, 240, 246), left=left, top=top, right=right, bottom=bottom)
     canvas.ellipse(left + 0.35 * width, top + 0.4 * height, 0.2 * width, 0.1 * height, fill=(250, 252, 255))
     canvas.box(left, bottom - 0.26 * height, right, bottom, fill=(128, 184, 104))
     canvas.box(left + width / 2 - 0.008, top, left + width / 2 + 0.008, bottom, fill=frame)
@@ -42,9 +41,8 @@ def room(canvas):
     _window(canvas, 0.1 if left else 0.62, 0.1, 0.26, 0.3, (252, 250, 246))
     _curtain(canvas, 0.03 if left else 0.55, canvas.pick((206, 96, 88), (96, 140, 168), (222, 164, 84)))
     _picture(canvas, 0.76 if left else 0.2, 0.22)
-    canvas.ellipse(0.5, horizon + 0.2, 0.42, 0.12, fill=(178, 84, 78))
-    canvas.ellipse(0.5, horizon + 0.2, 0.37, 0.1, fill=(236, 206, 160))
-    canvas.ellipse(0.5, horizon + 0.2, 0.31, 0.08, fill=(196, 104, 92))
+    for rx, ry, fill in ((0.42, 0.12, (178, 84, 78)), (0.37, 0.1, (236, 206, 160)), (0.31, 0.08, (196, 104, 92))):
+        canvas.ellipse(0.5, horizon + 0.2, rx, ry, fill=fill)
     _sofa(canvas, 0.8 if left else 0.2, horizon + 0.05, canvas.pick((96, 132, 140), (150, 122, 150), (128, 146, 104)))
     canvas.box(0.08 if left else 0.84, horizon - 0.05, 0.16 if left else 0.92, horizon + 0.05, fill=(206, 120, 84), radius=0.01)
     canvas.prop("leaf", 0.12 if left else 0.88, horizon - 0.03, 0.22)
@@ -62,10 +60,8 @@ def _picture(canvas, x, y):
     """A framed picture of hills."""
     canvas.box(x - 0.11, y - 0.09, x + 0.11, y + 0.09, fill=(150, 104, 64))
     canvas.box(x - 0.09, y - 0.07, x + 0.09, y + 0.07, fill=(232, 224, 204))
-    canvas.polygon(
-        (x - 0.09, y + 0.07), (x - 0.03, y - 0.03), (x + 0.02, y + 0.03), (x + 0.05, y), (x + 0.09, y + 0.07),
-        fill=(132, 160, 150),
-    )  # fmt: skip
+    hills = (-0.09, 0.07), (-0.03, -0.03), (0.02, 0.03), (0.05, 0), (0.09, 0.07)
+    canvas.polygon(*((x + dx, y + dy) for dx, dy in hills), fill=(132, 160, 150))
     canvas.ellipse(x + 0.05, y - 0.035, 0.016, fill=(240, 170, 100))
 
 
@@ -90,15 +86,20 @@ def kitchen(canvas):
         canvas.box(0, 0.075 * i - 0.004, 1, min(horizon, 0.075 * i + 0.004), fill=(204, 208, 206))
     left = canvas.random.random() < 0.5
     _window(canvas, 0.37, 0.09, 0.26, 0.24, (252, 250, 246))
+    counter = horizon - 0.2
     for x in (-0.06, 0.7):
         _cupboard(canvas, x, 0.0, 0.36, 0.27, paint)
-    counter = horizon - 0.2
     for i in range(5):
         _cupboard(canvas, 0.2 * i, counter, 0.2, horizon - counter, mix(paint, (60, 50, 70), 0.1))
     canvas.box(0, counter - 0.03, 1, counter, fill=(176, 122, 80))
     canvas.box(0, counter - 0.03, 1, counter - 0.018, fill=(206, 154, 106))
     _stove(canvas, 0.76 if left else 0.06, counter, horizon)
-    _shelf_ware(canvas, 0.12 if left else 0.84, counter - 0.03)
+    x, foot = (0.12 if left else 0.84) - 0.11, counter - 0.03
+    jars = (0.12, (206, 108, 80)), (0.09, (238, 214, 160)), (0.1, (126, 160, 130))
+    for k, (height, fill) in enumerate(jars):
+        edge, top = x + 0.075 * k, foot - height
+        canvas.box(edge, top, edge + 0.06, foot, fill=fill, radius=0.012)
+        canvas.box(edge + 0.004, top - 0.018, edge + 0.056, top + 0.012, fill=(120, 84, 62))
     canvas.box(0, horizon - 0.025, 1, horizon, fill=(84, 76, 80))
     _chequers(canvas, horizon, (244, 240, 230), mix(paint, (120, 100, 100), 0.35))
 
@@ -123,14 +124,6 @@ def _stove(canvas, left, top, foot):
         canvas.ellipse(left + 0.035 + 0.043 * k, top + 0.015, 0.011, fill=(80, 80, 90))
     canvas.box(left + 0.05, top - 0.125, left + 0.16, top - 0.035, fill=(160, 170, 182), radius=0.012)
     canvas.box(left + 0.04, top - 0.135, left + 0.17, top - 0.115, fill=(112, 122, 136), radius=0.008)
-
-
-def _shelf_ware(canvas, x, foot):
-    """Jars on the counter."""
-    for k, colour in enumerate(((206, 108, 80), (238, 214, 160), (126, 160, 130))):
-        left, height = x - 0.11 + 0.075 * k, (0.12, 0.09, 0.1)[k]
-        canvas.box(left, foot - height, left + 0.06, foot, fill=colour, radius=0.012)
-        canvas.box(left + 0.004, foot - height - 0.018, left + 0.056, foot - height + 0.012, fill=(120, 84, 62))
 
 
 def _chequers(canvas, top, light, dark):

@@ -1,6 +1,8 @@
 """Little pictures that furnish the backgrounds: clouds, trees, bushes, rocks, leaves, seaweed, corals, houses and lamps."""
 
 import random
+from functools import partial
+from itertools import pairwise, product
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -45,12 +47,9 @@ def _cloud(tile, shape, rng):
     balls = [(0.18, 0.82, 0.13), (0.36, 0.74, 0.2), (0.6, 0.72, 0.23), (0.8, 0.82, 0.15)]
     balls = [(x + rng.uniform(-0.05, 0.05), y, r * rng.uniform(0.85, 1.05)) for x, y, r in balls]
     balls += [(0.12, 0.9, 0.08), (0.9, 0.9, 0.08)][: shape + 1]
-    for x, y, radius in balls:
-        tile.ellipse(x, y, radius, fill=(206, 220, 238, 245))
-    for x, y, radius in balls:
-        tile.ellipse(x - 0.1 * radius, y - 0.14 * radius, 0.86 * radius, fill=(240, 246, 252, 245))
-    for x, y, radius in balls:
-        tile.ellipse(x - 0.16 * radius, y - 0.24 * radius, 0.66 * radius, fill=(255, 255, 255, 250))
+    layers = (0, 0, 1, (206, 220, 238, 245)), (0.1, 0.14, 0.86, (240, 246, 252, 245)), (0.16, 0.24, 0.66, (255, 255, 255, 250))
+    for (left, up, scale, fill), (x, y, radius) in product(layers, balls):
+        tile.ellipse(x - left * radius, y - up * radius, scale * radius, fill=fill)
     tile.image = tile.image.filter(ImageFilter.GaussianBlur(tile.size / 90))
     tile.image.paste((0, 0, 0, 0), (0, int(0.955 * tile.size), tile.size, tile.size))
 
@@ -66,13 +65,8 @@ def _conifer(tile, shape, rng, snow=False):
         tile.polygon((0.5, top), (0.53, bottom), (0.5 - half, bottom), fill=light)
         if snow:
             tip = 0.55 * (bottom - top)
-            tile.polygon((0.5, top), (0.5 + 0.6 * half, top + tip), (0.5 + 0.1 * half, top + 0.75 * tip),
-                         (0.5 - 0.25 * half, top + 1.2 * tip), (0.5 - 0.62 * half, top + tip), fill=(250, 252, 255))  # fmt: skip
-
-
-def _snowy_conifer(tile, shape, rng):
-    """A fir under snow."""
-    _conifer(tile, shape, rng, snow=True)
+            outline = (0, 0), (0.6, 1), (0.1, 0.75), (-0.25, 1.2), (-0.62, 1)
+            tile.polygon(*((0.5 + dx * half, top + dy * tip) for dx, dy in outline), fill=(250, 252, 255))
 
 
 def _leafy(tile, shape, rng):
@@ -105,73 +99,58 @@ def _bush(tile, shape, rng):
 def _palm(tile, shape, rng):
     """A leaning palm."""
     lean = (-0.16, 0.14, 0.22)[shape]
-    foot, head = (0.5 - lean / 2, 1), (0.5 + lean, 0.3)
-    for i in range(12):
-        low, high = i / 12, (i + 1) / 12
-        bend = [foot[0] + (head[0] - foot[0]) * t**1.6 for t in (low, high)]
-        y = [1 - 0.7 * t for t in (low, high)]
-        half = 0.04 - 0.018 * low
-        tone = (150, 108, 70) if i % 2 else (128, 90, 60)
-        tile.polygon((bend[0] - half, y[0]), (bend[0] + half, y[0]), (bend[1] + half, y[1]), (bend[1] - half, y[1]), fill=tone)
-    x, y = head
-    for dx, dy, tone in (
-        (-0.36, 0.2, 0),
-        (0.36, 0.2, 0),
-        (-0.4, 0.0, 1),
-        (0.4, 0.0, 1),
-        (-0.24, -0.2, 2),
-        (0.24, -0.2, 1),
-        (0.0, -0.26, 2),
-    ):
-        colour = ((34, 104, 66), (58, 138, 72), (98, 172, 84))[tone]
-        tile.polygon(
-            (x, y - 0.03), (x + dx / 2, y + dy / 2 - 0.11), (x + dx, y + dy), (x + dx / 2, y + dy / 2 + 0.0), (x, y + 0.04),
-            fill=colour,
-        )  # fmt: skip
+    foot, x, y = 0.5 - lean / 2, 0.5 + lean, 0.3
+    knots = [(foot + (x - foot) * (i / 12) ** 1.6, 1 - 0.7 * (i / 12)) for i in range(13)]
+    for i, ((low_x, low_y), (high_x, high_y)) in enumerate(pairwise(knots)):
+        half = 0.04 - 0.018 * (i / 12)
+        fill = (150, 108, 70) if i % 2 else (128, 90, 60)
+        tile.polygon((low_x - half, low_y), (low_x + half, low_y), (high_x + half, high_y), (high_x - half, high_y), fill=fill)
+    dark, middle, light = (34, 104, 66), (58, 138, 72), (98, 172, 84)
+    leaves = (
+        (-0.36, 0.2, dark), (0.36, 0.2, dark), (-0.4, 0.0, middle), (0.4, 0.0, middle), (-0.24, -0.2, light),
+        (0.24, -0.2, middle), (0.0, -0.26, light),
+    )  # fmt: skip
+    for dx, dy, fill in leaves:
+        bend_x, bend_y = x + dx / 2, y + dy / 2
+        tile.polygon((x, y - 0.03), (bend_x, bend_y - 0.11), (x + dx, y + dy), (bend_x, bend_y), (x, y + 0.04), fill=fill)
     tile.ellipse(x - 0.03, y + 0.04, 0.035, fill=(110, 70, 44))
     tile.ellipse(x + 0.04, y + 0.05, 0.035, fill=(92, 58, 40))
 
 
 def _rock(tile, shape, rng):
     """A boulder with a lit top."""
-    left, right = (0.05, 0.1, 0.0)[shape], (0.95, 0.9, 1.0)[shape]
-    top = (0.5, 0.42, 0.6)[shape]
-    tile.polygon(
-        (left, 1), (left + 0.08, 0.76), (0.32, top), (0.66, top + 0.04), (right - 0.06, 0.74), (right, 1), fill=(112, 112, 122)
-    )
-    tile.polygon((left + 0.08, 0.76), (0.32, top), (0.66, top + 0.04), (0.5, 0.72), fill=(176, 176, 180))
-    tile.polygon((left, 1), (left + 0.08, 0.76), (0.5, 0.72), (0.44, 1), fill=(142, 142, 150))
+    left, right, top = ((0.05, 0.95, 0.5), (0.1, 0.9, 0.42), (0.0, 1.0, 0.6))[shape]
+    foot, edge, crest = (left, 1), (left + 0.08, 0.76), ((0.32, top), (0.66, top + 0.04))
+    tile.polygon(foot, edge, *crest, (right - 0.06, 0.74), (right, 1), fill=(112, 112, 122))
+    tile.polygon(edge, *crest, (0.5, 0.72), fill=(176, 176, 180))
+    tile.polygon(foot, edge, (0.5, 0.72), (0.44, 1), fill=(142, 142, 150))
 
 
 def _leaf(tile, shape, rng):
     """A fan of long leaves that grows from the middle of the lower edge."""
     tones = ((22, 92, 62), (38, 122, 70), (70, 156, 78))
     for i, (dx, dy) in enumerate(((-0.46, 0.5), (0.46, 0.5), (-0.4, 0.22), (0.4, 0.22), (-0.2, 0.06), (0.2, 0.06), (0.0, 0.0))):
-        tip, mid = (0.5 + dx, dy), (0.5 + dx / 2, (1 + dy) / 2 - 0.1)
-        side = 0.085
-        tile.polygon(
-            (0.47, 1), (mid[0] - side, mid[1]), tip, (mid[0] + side, mid[1] + 0.04), (0.53, 1), fill=tones[(i + shape) % 3]
-        )
-        tile.polygon((0.5, 1), (mid[0] - 0.012, mid[1]), tip, (mid[0] + 0.012, mid[1]), fill=tones[(i + shape + 1) % 3])
+        tip, x, y = (0.5 + dx, dy), 0.5 + dx / 2, (1 + dy) / 2 - 0.1
+        tile.polygon((0.47, 1), (x - 0.085, y), tip, (x + 0.085, y + 0.04), (0.53, 1), fill=tones[(i + shape) % 3])
+        tile.polygon((0.5, 1), (x - 0.012, y), tip, (x + 0.012, y), fill=tones[(i + shape + 1) % 3])
 
 
 def _weed(tile, shape, rng):
     """Waving seaweed."""
     for i, x in enumerate((0.3, 0.5, 0.7)):
         top, colour = (0.35, 0.05, 0.25)[(i + shape) % 3], ((30, 130, 96), (60, 160, 92), (34, 110, 104))[i]
-        ys = [top + (1 - top) * k / 10 for k in range(11)]
-        wave = [x + 0.07 * (1 if (k // 2 + i) % 2 else -1) for k in range(11)]
-        half = [0.012 + 0.045 * (k / 10) ** 0.6 for k in range(11)]
-        left = [(w - h, y) for w, h, y in zip(wave, half, ys, strict=True)]
-        right = [(w + h, y) for w, h, y in zip(wave, half, ys, strict=True)]
+        left, right = [], []
+        for k in range(11):
+            middle, half = x + 0.07 * (1 if (k // 2 + i) % 2 else -1), 0.012 + 0.045 * (k / 10) ** 0.6
+            left.append((middle - half, top + (1 - top) * k / 10))
+            right.append((middle + half, top + (1 - top) * k / 10))
         tile.polygon(*left, *right[::-1], fill=colour)
 
 
 def _coral(tile, shape, rng):
     """A branching coral or a clump of balls."""
-    colour, light = (((236, 98, 110), (252, 150, 150)), ((240, 150, 70), (255, 196, 120)), ((170, 96, 190), (208, 150, 222)))[
-        shape
-    ]
+    tones = ((236, 98, 110), (252, 150, 150)), ((240, 150, 70), (255, 196, 120)), ((170, 96, 190), (208, 150, 222))
+    colour, light = tones[shape]
     if shape == 2:
         _balls(tile, [(0.3, 0.82, 0.2), (0.62, 0.74, 0.28), (0.84, 0.88, 0.14)], ((128, 66, 150), colour, light))
         return
@@ -201,12 +180,22 @@ def _lamp(tile, shape, rng):
 def _bale(tile, shape, rng):
     """A round bale of hay."""
     tile.ellipse(0.5, 0.66, 0.46, 0.34, fill=(190, 150, 74))
-    tile.ellipse(0.4, 0.64, 0.34, 0.32, fill=(232, 198, 112))
-    tile.ellipse(0.4, 0.64, 0.22, 0.2, fill=(206, 168, 88))
-    tile.ellipse(0.4, 0.64, 0.12, 0.11, fill=(236, 204, 124))
+    for rx, ry, fill in ((0.34, 0.32, (232, 198, 112)), (0.22, 0.2, (206, 168, 88)), (0.12, 0.11, (236, 204, 124))):
+        tile.ellipse(0.4, 0.64, rx, ry, fill=fill)
 
 
 _PROPS = {
-    "cloud": _cloud, "conifer": _conifer, "snowy conifer": _snowy_conifer, "leafy tree": _leafy, "bush": _bush, "palm": _palm,
-    "rock": _rock, "leaf": _leaf, "weed": _weed, "coral": _coral, "cottage": _cottage, "lamp": _lamp, "bale": _bale,
-}  # fmt: skip
+    "cloud": _cloud,
+    "conifer": _conifer,
+    "snowy conifer": partial(_conifer, snow=True),
+    "leafy tree": _leafy,
+    "bush": _bush,
+    "palm": _palm,
+    "rock": _rock,
+    "leaf": _leaf,
+    "weed": _weed,
+    "coral": _coral,
+    "cottage": _cottage,
+    "lamp": _lamp,
+    "bale": _bale,
+}

@@ -1,16 +1,9 @@
 """Backgrounds where people live: city, street, farm, garden and park."""
 
+from itertools import product
+
 from nsdlib.twin.scenery.backdrops.nature import day_sky
 from nsdlib.twin.scenery.pen import mix
-
-
-def _windows(canvas, left, top, right, bottom, columns, rows, colours):
-    """A grid of windows on a wall."""
-    cell_width, cell_height = (right - left) / columns, (bottom - top) / rows
-    for i in range(columns):
-        for k in range(rows):
-            x, y = left + (i + 0.22) * cell_width, top + (k + 0.22) * cell_height
-            canvas.box(x, y, x + 0.58 * cell_width, y + 0.56 * cell_height, fill=colours[canvas.random.randrange(len(colours))])
 
 
 def city(canvas):
@@ -29,13 +22,15 @@ def city(canvas):
     canvas.random.shuffle(walls)
     left = -canvas.between(0, 0.1)
     for wall in walls:
-        width = canvas.between(0.15, 0.22)
-        _tower(
-            canvas, left, left + width, horizon - canvas.between(0.26, 0.56), horizon, mix(wall, (60, 50, 90), 0.35 * dusk), dusk
-        )
+        width, top = canvas.between(0.15, 0.22), horizon - canvas.between(0.26, 0.56)
+        _tower(canvas, left, left + width, top, horizon, mix(wall, (60, 50, 90), 0.35 * dusk), dusk)
         left += width + canvas.between(0, 0.015)
     canvas.gradient((150, 152, 160), (176, 176, 180), (150, 148, 154), top=horizon)
-    _paving(canvas, horizon, (128, 128, 138))
+    for i in range(-6, 7):  # joints of paving stones in perspective
+        canvas.line((0.5 + 0.1 * i, horizon), (0.5 + 0.34 * i, 1), width=0.006, fill=(128, 128, 138))
+    for k in range(5):
+        y = horizon + (1 - horizon) * (k / 5) ** 1.6
+        canvas.line((0, y), (1, y), width=0.003 + 0.0012 * k, fill=(128, 128, 138))
     for x in canvas.spread(4):
         canvas.prop("leafy tree", x, horizon + 0.02, 0.13)
 
@@ -47,16 +42,12 @@ def _tower(canvas, left, right, top, bottom, wall, dusk):
     canvas.box(edge, top, right, bottom, fill=mix(wall, (30, 30, 60), 0.28))
     canvas.box(left, top, edge, top + 0.015, fill=mix(wall, (255, 255, 255), 0.35))
     glass = ((255, 222, 140), (255, 222, 140), (70, 76, 110)) if dusk else ((206, 230, 244), (176, 208, 232), (92, 116, 148))
-    _windows(canvas, left + 0.01, top + 0.035, edge - 0.005, bottom - 0.03, 3, max(3, round((bottom - top) / 0.075)), glass)
-
-
-def _paving(canvas, horizon, colour):
-    """Joints of paving stones in perspective."""
-    for i in range(-6, 7):
-        canvas.line((0.5 + 0.1 * i, horizon), (0.5 + 0.34 * i, 1), width=0.006, fill=colour)
-    for k in range(5):
-        y = horizon + (1 - horizon) * (k / 5) ** 1.6
-        canvas.line((0, y), (1, y), width=0.003 + 0.0012 * k, fill=colour)
+    columns, rows = 3, max(3, round((bottom - top) / 0.075))
+    first_x, first_y = left + 0.01, top + 0.035
+    width, height = (edge - 0.005 - first_x) / columns, (bottom - 0.03 - first_y) / rows  # of a window with its margin
+    for i, k in product(range(columns), range(rows)):
+        x, y = first_x + (i + 0.22) * width, first_y + (k + 0.22) * height
+        canvas.box(x, y, x + 0.58 * width, y + 0.56 * height, fill=glass[canvas.random.randrange(len(glass))])
 
 
 def street(canvas):
@@ -69,16 +60,12 @@ def street(canvas):
     canvas.polygon((centre - 0.05, horizon), (centre - 0.04, horizon), (-0.06, 1), (-0.16, 1), fill=(222, 216, 208))
     canvas.polygon((centre + 0.05, horizon), (centre + 0.04, horizon), (1.06, 1), (1.16, 1), fill=(222, 216, 208))
     for k in range(5):
-        near, far = (horizon + (1 - horizon) * ((k + share) / 5) ** 1.7 for share in (0.25, 0.8))
-        half = [0.002 + 0.034 * (y - horizon) for y in (near, far)]
-        middle = [centre + (0.5 - centre) * (y - horizon) / (1 - horizon) for y in (near, far)]
-        canvas.polygon(
-            (middle[0] - half[0], near), (middle[0] + half[0], near), (middle[1] + half[1], far), (middle[1] - half[1], far),
-            fill=(244, 236, 206),
-        )  # fmt: skip
-    for side in (-1, 1):
-        for k in (3, 2, 1, 0):
-            _row_house(canvas, centre, horizon, side, k)
+        ys = [horizon + (1 - horizon) * ((k + share) / 5) ** 1.7 for share in (0.25, 0.8)]
+        ends = [(centre + (0.5 - centre) * (y - horizon) / (1 - horizon), 0.002 + 0.034 * (y - horizon), y) for y in ys]
+        left, right = [(x - half, y) for x, half, y in ends], [(x + half, y) for x, half, y in ends]
+        canvas.polygon(left[0], *right, left[1], fill=(244, 236, 206))
+    for side, k in product((-1, 1), (3, 2, 1, 0)):
+        _row_house(canvas, centre, horizon, side, k)
 
 
 def _row_house(canvas, centre, horizon, side, place):
@@ -86,29 +73,19 @@ def _row_house(canvas, centre, horizon, side, place):
     walls = ((226, 146, 110), (240, 212, 150), (150, 182, 190), (222, 172, 170), (186, 198, 150))
     wall = walls[canvas.random.randrange(5)]
     near, far = 0.62 * 0.58**place + 0.01, 0.62 * 0.58 ** (place + 1) + 0.01
-    near_x, far_x = centre + side * near, centre + side * far
-    up, down = 0.95 * canvas.between(0.85, 1.05), 0.36
+    up = 0.95 * canvas.between(0.85, 1.05)
+
+    def plane(first, second, top, bottom, fill):
+        """Fill a part of the facade between two distances and two heights above the horizon."""
+        corners = (first, top), (second, top), (second, bottom), (first, bottom)
+        canvas.polygon(*((centre + side * distance, horizon - height * distance) for distance, height in corners), fill=fill)
+
     tone = mix(wall, (255, 255, 255), 0.08) if side > 0 else mix(wall, (70, 60, 110), 0.2)
-    corners = (
-        (near_x, horizon - up * near),
-        (far_x, horizon - up * far),
-        (far_x, horizon + down * far),
-        (near_x, horizon + down * near),
-    )
-    canvas.polygon(*corners, fill=mix(tone, (206, 224, 238), 0.14 * place))
-    eave = 0.2
-    canvas.polygon(
-        (near_x, horizon - (up + eave) * near), (far_x, horizon - (up + eave) * far), corners[1], corners[0],
-        fill=mix((164, 84, 70), (200, 214, 228), 0.15 * place),
-    )  # fmt: skip
-    for column in (0.2, 0.6):
-        for row in (0.12, 0.5):
-            a, b = (far + (near - far) * share for share in (column, column + 0.24))
-            tops, lows = [horizon - up * (1 - row) * v for v in (a, b)], [horizon - up * (0.78 - row) * v for v in (a, b)]
-            canvas.polygon(
-                (centre + side * a, tops[0]), (centre + side * b, tops[1]), (centre + side * b, lows[1]),
-                (centre + side * a, lows[0]), fill=(92, 122, 152),
-            )  # fmt: skip
+    plane(near, far, up, -0.36, mix(tone, (206, 224, 238), 0.14 * place))
+    plane(near, far, up + 0.2, up, mix((164, 84, 70), (200, 214, 228), 0.15 * place))
+    for column, row in product((0.2, 0.6), (0.12, 0.5)):
+        first, second = (far + (near - far) * share for share in (column, column + 0.24))
+        plane(first, second, up * (1 - row), up * (0.78 - row), (92, 122, 152))
 
 
 def farm(canvas):
@@ -126,10 +103,9 @@ def farm(canvas):
     vanish, start = canvas.between(0.3, 0.7), canvas.random.random()
     for i in range(-9, 10):
         left, right = (0.16 * (i + start + share) for share in (0, 0.5))
-        canvas.polygon(
-            (vanish + 0.16 * left, horizon), (vanish + 0.16 * right, horizon), (vanish + 1.9 * right, 1),
-            (vanish + 1.9 * left, 1), fill=(112, 160, 66) if i % 2 else (132, 176, 72),
-        )  # fmt: skip
+        far = (vanish + 0.16 * left, horizon), (vanish + 0.16 * right, horizon)
+        near = (vanish + 1.9 * right, 1), (vanish + 1.9 * left, 1)
+        canvas.polygon(*far, *near, fill=(112, 160, 66) if i % 2 else (132, 176, 72))
     canvas.texture("grass", top=horizon + 0.02, fill=(70, 122, 48))
     for bale_x in canvas.spread(3):
         depth = canvas.between(0.03, 0.14)
@@ -161,33 +137,28 @@ def garden(canvas):
     canvas.gradient((156, 206, 100), (116, 184, 80), (84, 154, 64), top=horizon + 0.025)
     canvas.texture("grass", top=horizon + 0.04, fill=(186, 226, 120))
     side = canvas.pick(-1, 1)
-    canvas.polygon(
-        (0.5 + 0.1 * side, horizon + 0.03), (0.5 + 0.16 * side, horizon + 0.03), (0.5 - 0.05 * side, 1), (0.5 - 0.4 * side, 1),
-        fill=(226, 196, 160),
-    )  # fmt: skip
+    path = (0.1, horizon + 0.03), (0.16, horizon + 0.03), (-0.05, 1), (-0.4, 1)
+    canvas.polygon(*((0.5 + x * side, y) for x, y in path), fill=(226, 196, 160))
     for x in canvas.spread(7):
         canvas.prop("bush", x, horizon + 0.08, canvas.between(0.13, 0.18), shape=canvas.pick(1, 2))
     tones = ((240, 92, 120), (255, 206, 80), (250, 246, 250), (180, 120, 220))
-    for left in (True, False):
-        for i in range(15):
-            depth = (i + 1) / 15
-            x = (0.16 - 0.13 * depth if left else 0.84 + 0.13 * depth) + canvas.between(-0.09, 0.09)
-            y, radius = horizon + 0.1 + 0.42 * depth * (1 - horizon) / 0.45, 0.012 + 0.016 * depth
-            canvas.ellipse(x, y + radius, 1.7 * radius, 1.2 * radius, fill=(54, 122, 60))
-            canvas.ellipse(x, y, radius, fill=tones[canvas.random.randrange(4)])
-            canvas.ellipse(x, y, 0.4 * radius, fill=(255, 236, 150))
+    for left, step in product((True, False), range(1, 16)):
+        depth = step / 15
+        x = (0.16 - 0.13 * depth if left else 0.84 + 0.13 * depth) + canvas.between(-0.09, 0.09)
+        y, radius = horizon + 0.1 + 0.42 * depth * (1 - horizon) / 0.45, 0.012 + 0.016 * depth
+        canvas.ellipse(x, y + radius, 1.7 * radius, 1.2 * radius, fill=(54, 122, 60))
+        canvas.ellipse(x, y, radius, fill=tones[canvas.random.randrange(4)])
+        canvas.ellipse(x, y, 0.4 * radius, fill=(255, 236, 150))
 
 
 def _pickets(canvas, foot, height):
     """A white picket fence from edge to edge."""
     canvas.box(0, foot - 0.7 * height, 1, foot - 0.55 * height, fill=(214, 220, 228))
     canvas.box(0, foot - 0.32 * height, 1, foot - 0.17 * height, fill=(214, 220, 228))
+    outline = (0, 0), (0, 0.84), (0.02, 1), (0.04, 0.84), (0.04, 0)
     for i in range(17):
         x = 0.062 * i - 0.01
-        canvas.polygon(
-            (x, foot), (x, foot - 0.84 * height), (x + 0.02, foot - height), (x + 0.04, foot - 0.84 * height), (x + 0.04, foot),
-            fill=(250, 250, 250),
-        )  # fmt: skip
+        canvas.polygon(*((x + dx, foot - dy * height) for dx, dy in outline), fill=(250, 250, 250))
 
 
 def park(canvas):
@@ -205,30 +176,25 @@ def park(canvas):
     canvas.ellipse(pond, horizon + 0.124, 0.188, 0.038, fill=(108, 178, 210))
     canvas.ellipse(pond - 0.04, horizon + 0.118, 0.1, 0.014, fill=(176, 220, 234))
     _path(canvas, horizon + 0.035, 1 - pond)
-    bench = 1 - pond + (0.16 if pond > 0.5 else -0.16)
-    _bench(canvas, bench, horizon + 0.2)
+    bench, foot = 1 - pond + (0.16 if pond > 0.5 else -0.16), horizon + 0.2  # a wooden bench
+    for leg in (-0.09, 0.07):
+        canvas.box(bench + leg, foot - 0.06, bench + leg + 0.02, foot, fill=(70, 66, 74))
+    canvas.box(bench - 0.11, foot - 0.13, bench + 0.11, foot - 0.09, fill=(176, 116, 72), radius=0.008)
+    canvas.box(bench - 0.12, foot - 0.072, bench + 0.12, foot - 0.045, fill=(152, 96, 60), radius=0.008)
     for x, low, side in ((pond * 0.9 + 0.05, 0.1, 0.3), (1.06 - pond, 0.24, 0.46)):
         canvas.prop("lamp", x, horizon + low, side)
 
 
 def _path(canvas, top, start):
     """A sandy path that winds from the lower edge to the distance."""
-    left, right = [], []
+    left, right, shade = [], [], []
     for i in range(13):
         t = i / 12
         bend = start + (0.5 - start) * t + 0.13 * (1 - t) * (1 if i % 8 < 4 else -1) * min(i % 4, 4 - i % 4) / 2
         half, y = 0.012 + 0.22 * t**1.6, top + (1 - top) * t**1.3
-        left.append((bend - half, y))
-        right.append((bend + half, y))
+        first, last = bend - half, bend + half
+        left.append((first, y))
+        right.append((last, y))
+        shade.append((first + 0.82 * (last - first), y))
     canvas.polygon(*left, *right[::-1], fill=(236, 214, 170))
-    canvas.polygon(
-        *[(x + 0.82 * (r - x), y) for (x, y), (r, _) in zip(left, right, strict=True)], *right[::-1], fill=(212, 184, 140)
-    )
-
-
-def _bench(canvas, x, foot):
-    """A wooden bench."""
-    for leg in (-0.09, 0.07):
-        canvas.box(x + leg, foot - 0.06, x + leg + 0.02, foot, fill=(70, 66, 74))
-    canvas.box(x - 0.11, foot - 0.13, x + 0.11, foot - 0.09, fill=(176, 116, 72), radius=0.008)
-    canvas.box(x - 0.12, foot - 0.072, x + 0.12, foot - 0.045, fill=(152, 96, 60), radius=0.008)
+    canvas.polygon(*shade, *right[::-1], fill=(212, 184, 140))

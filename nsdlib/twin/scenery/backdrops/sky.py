@@ -11,11 +11,8 @@ def _stars(canvas, number, bottom):
     canvas.texture("stars", top=0.0, bottom=bottom, fill=(255, 250, 226))
     for x in canvas.spread(number):
         y, radius = canvas.between(0.02, bottom - 0.05), canvas.between(0.012, 0.02)
-        thin = 0.22 * radius
-        canvas.polygon(
-            (x, y - radius), (x + thin, y - thin), (x + radius, y), (x + thin, y + thin), (x, y + radius), (x - thin, y + thin),
-            (x - radius, y), (x - thin, y - thin), fill=(255, 250, 220),
-        )  # fmt: skip
+        rays = (0, -1), (0.22, -0.22), (1, 0), (0.22, 0.22), (0, 1), (-0.22, 0.22), (-1, 0), (-0.22, -0.22)
+        canvas.polygon(*((x + dx * radius, y + dy * radius) for dx, dy in rays), fill=(255, 250, 220))
 
 
 def night(canvas):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.twin.scenery.pen import BARK, GLASS, GOLD, INK, LAMP, WHITE, mix, ring
+from nsdlib.twin.scenery.pen import BARK, GLASS, GOLD, INK, LAMP, WHITE, mirrored, mix, ring
 
 RUST = (172, 84, 60)
 
@@ -30,13 +30,12 @@ def _arch(x, top, bottom, half):
     return np.vstack([ring(x, top + half, half, half, 180, 360), [[x + half, bottom], [x - half, bottom]]])
 
 
-def cottage(p):
-    """Draw a cottage with a chimney."""
+def _cottage(p):
     p.box(0.4, -0.86, 0.62, -0.3, fill=RUST, form="tube")
     p.box(0.36, -0.9, 0.66, -0.78, fill=mix(RUST, INK, 0.3))
     p.box(-0.78, -0.1, 0.78, 1, fill=p.light if min(p.colour) < 200 else None)
-    p.poly((-0.78, -0.12), (0.78, -0.12), (0.78, 0.1), (-0.78, 0.1), fill=False, form="dim")
-    p.poly((-1, 0), (-0.6, -0.72), (0.6, -0.72), (1, 0), fill=p.colour if min(p.colour) < 200 else p.shade)
+    p.poly(*mirrored((0.78, -0.12), (0.78, 0.1)), fill=False, form="dim")
+    p.poly(*mirrored((0.6, -0.72), (1, 0)), fill=p.colour if min(p.colour) < 200 else p.shade)
     for y in (-0.48, -0.24):
         half = 0.6 + 0.4 * (y + 0.72) / 0.72
         p.box(-half, y, half, y + 0.05, fill=p.shade, form=None)
@@ -46,11 +45,10 @@ def cottage(p):
         p.ball(left + 0.16, 0.76, 0.22, 0.09, fill=(84, 148, 70))
 
 
-def town_house(p):
-    """Draw a tall town house with three floors."""
+def _town_house(p):
     p.box(0.16, -0.98, 0.34, -0.6, fill=RUST, form="tube")
     p.box(-0.5, -0.5, 0.5, 1)
-    p.poly((-0.58, -0.48), (-0.4, -0.84), (0.4, -0.84), (0.58, -0.48), fill=p.shade)
+    p.poly(*mirrored((0.4, -0.84), (0.58, -0.48)), fill=p.shade)
     p.poly((-0.2, -0.46), (0, -0.72), (0.2, -0.46), fill=p.light)
     p.box(-0.56, -0.5, 0.56, -0.42, fill=p.light)
     for y in (-0.3, 0.14):
@@ -61,10 +59,9 @@ def town_house(p):
     _window(p, 0.08, 0.66, 0.36, 0.88, fill=LAMP)
 
 
-def barn(p):
-    """Draw a barn with a crossed gate."""
+def _barn(p):
     trim = WHITE if min(p.colour) < 200 else p.deep
-    p.poly((-0.86, 1), (-0.86, -0.06), (-0.6, -0.6), (0, -0.92), (0.6, -0.6), (0.86, -0.06), (0.86, 1))
+    p.poly(*mirrored((0, -0.92), (0.6, -0.6), (0.86, -0.06), (0.86, 1)))
     for x in (-0.6, -0.3, 0.3, 0.6):
         p.box(x, -0.5, x + 0.04, 1, fill=p.shade, form=None)
     p.limb((-0.96, -0.02), (-0.93, -0.08), width=0.13, fill=p.shade)
@@ -98,8 +95,7 @@ def _tower(p, x, half, top, cone=None, fill=None):
     p.shape(_arch(x, top + 0.24, top + 0.5, half * 0.28), INK, "flat")
 
 
-def fairy_castle(p):
-    """Draw a castle with pointed towers."""
+def _fairy_castle(p):
     _tower(p, 0, 0.24, -0.4, 0.42, fill=p.light)
     p.box(-0.7, 0.24, 0.7, 1)
     _battlements(p, -0.7, 0.7, 0.12, 0.13)
@@ -108,8 +104,7 @@ def fairy_castle(p):
     _door(p, 0, 0.46, 1, 0.2)
 
 
-def fortress(p):
-    """Draw a fortress with two square towers."""
+def _fortress(p):
     p.box(-0.6, 0.1, 0.6, 1, fill=p.shade)
     _battlements(p, -0.6, 0.6, -0.04, 0.15, fill=p.shade)
     for s in (-1, 1):
@@ -120,8 +115,7 @@ def fortress(p):
         p.box(x, y, x + 0.14, y + 0.07, fill=p.light, form=None)
 
 
-def keep(p):
-    """Draw a tall keep upon a hill."""
+def _keep(p):
     p.blob((-1, 0.97), (-0.7, 0.62), (-0.2, 0.46), (0.4, 0.46), (0.8, 0.66), (1, 0.97), (0, 1.02), fill=(110, 158, 84))
     _tower(p, 0.42, 0.16, 0, 0.34)
     p.box(-0.42, -0.44, 0.24, 0.66)
@@ -136,6 +130,6 @@ def keep(p):
 
 
 BUILDINGS = {
-    "house": (cottage, town_house, barn),
-    "castle": (fairy_castle, fortress, keep),
+    "house": (_cottage, _town_house, _barn),
+    "castle": (_fairy_castle, _fortress, _keep),
 }

@@ -2,7 +2,7 @@
 
 from math import cos, radians, sin
 
-from nsdlib.twin.scenery.pen import BARK, CREAM, GOLD, INK, IRON, STEEL, TAN, WHITE, WOOD, mix
+from nsdlib.twin.scenery.pen import BARK, CREAM, GOLD, INK, IRON, STEEL, TAN, WHITE, WOOD, mirrored, mix
 
 
 def _canopy(p, y, ry):
@@ -15,30 +15,25 @@ def _canopy(p, y, ry):
     p.limb((0, y - ry - 0.1), (0, y - ry + 0.02), width=0.08, fill=IRON)
 
 
-def open_umbrella(p):
-    """Draw an open umbrella upright, with a hooked handle."""
+def _open_umbrella(p):
     p.limb((0, -0.5), (0, 0.72), (0.05, 0.9), (0.2, 0.92), (0.28, 0.74), width=0.1, fill=WOOD, form="tube")
     _canopy(p, 0, 0.86)
 
 
-def closed_umbrella(p):
-    """Draw a closed umbrella standing on its tip."""
+def _closed_umbrella(p):
     p.limb((0, 0.9), (0, 1), width=0.07, fill=IRON)
     p.limb((0, -0.3), (0, -0.72), (0.07, -0.92), (0.24, -0.92), (0.3, -0.72), width=0.1, fill=WOOD, form="tube")
-    p.blob((0, -0.5), (0.2, -0.4), (0.34, -0.3), (0.22, 0.3), (0, 0.94), (-0.22, 0.3), (-0.34, -0.3), (-0.2, -0.4), form="tube")
+    p.blob(*mirrored((0, -0.5), (0.2, -0.4), (0.34, -0.3), (0.22, 0.3), (0, 0.94)), form="tube")
     p.poly((0.06, -0.42), (0.34, -0.3), (0.2, 0.3), (0, 0.92), fill=p.shade, form=None)
     p.limb((-0.28, 0.02), (0.26, 0.12), width=0.1, fill=p.light, form=None)
 
 
-def beach_umbrella(p):
-    """Draw a sunshade with white panels on a long pole."""
+def _beach_umbrella(p):
     p.limb((0.06, -0.5), (0.1, 0.97), width=0.09, fill=CREAM, form="tube")
-    p.blob((0, -1), (0.6, -0.75), (1, -0.22), (0.5, -0.12), (0, -0.1), (-0.5, -0.12), (-1, -0.22), (-0.6, -0.75))
+    p.blob(*mirrored((0, -1), (0.6, -0.75), (1, -0.22), (0.5, -0.12), (0, -0.1)))
     stripe = WHITE if min(p.colour) < 180 else p.shade
-    for sign in (-1, 1):
-        p.blob(
-            (0, -1), (sign * 0.42, -0.7), (sign * 0.66, -0.14), (sign * 0.3, -0.11), (sign * 0.2, -0.6), fill=stripe, form=None
-        )
+    for s in (-1, 1):
+        p.blob((0, -1), (s * 0.42, -0.7), (s * 0.66, -0.14), (s * 0.3, -0.11), (s * 0.2, -0.6), fill=stripe, form=None)
     p.ball(0, -1, 0.06, fill=GOLD)
 
 
@@ -48,8 +43,7 @@ def _steam(p, xs, low):
         p.line((x, low), (x + 0.08, low - 0.14), (x - 0.06, low - 0.28), (x + 0.04, low - 0.44), width=0.09, fill=(226, 230, 236))
 
 
-def mug(p):
-    """Draw a mug of hot coffee."""
+def _mug(p):
     _steam(p, (-0.35, 0.1), -0.55)
     p.limb((0.45, -0.22), (0.92, -0.2), (0.98, 0.25), (0.46, 0.5), width=0.18, fill=p.shade)
     p.blob((-0.66, -0.4), (0.5, -0.4), (0.5, 0.7), (0.4, 0.94), (-0.08, 1), (-0.56, 0.94), (-0.66, 0.7), form="tube")
@@ -58,23 +52,21 @@ def mug(p):
     p.dot(-0.42, 0.1, 0.06, 0.3, fill=p.light)
 
 
-def tea_cup(p):
-    """Draw a tea cup on a saucer."""
+def _tea_cup(p):
     p.ball(0, 0.74, 0.98, 0.24, fill=p.shade)
     p.ball(0, 0.69, 0.92, 0.19, fill=p.light)
     p.limb((0.5, -0.1), (0.9, -0.14), (0.9, 0.24), (0.46, 0.36), width=0.13, fill=p.shade)
-    p.blob((-0.64, -0.28), (0, -0.2), (0.64, -0.28), (0.56, 0.2), (0.28, 0.62), (0, 0.7), (-0.28, 0.62), (-0.56, 0.2))
+    p.blob(*mirrored((0, -0.2), (0.64, -0.28), (0.56, 0.2), (0.28, 0.62), (0, 0.7)))
     p.ball(0, -0.28, 0.66, 0.16, fill=p.pale)
     p.ball(0, -0.26, 0.56, 0.11, fill=(176, 96, 40))
     p.line((-0.52, 0.04), (0, 0.14), (0.52, 0.04), width=0.08, fill=WHITE if min(p.colour) < 180 else p.shade)
 
 
-def paper_cup(p):
-    """Draw a tall cup with a lid and a straw."""
+def _paper_cup(p):
     p.limb((0.1, -0.6), (0.24, -0.98), width=0.1, fill=(240, 90, 90) if p.colour[0] < 180 else (90, 150, 220))
-    p.poly((-0.56, -0.45), (0.56, -0.45), (0.4, 1), (-0.4, 1), form="tube")
-    p.poly((-0.52, -0.05), (0.52, -0.05), (0.46, 0.48), (-0.46, 0.48), fill=p.pale if min(p.colour) < 180 else TAN, form="tube")
-    p.blob((-0.5, -0.62), (0.5, -0.62), (0.66, -0.5), (0.62, -0.36), (-0.62, -0.36), (-0.66, -0.5), fill=WHITE, form="tube")
+    p.poly(*mirrored((0.56, -0.45), (0.4, 1)), form="tube")
+    p.poly(*mirrored((0.52, -0.05), (0.46, 0.48)), fill=p.pale if min(p.colour) < 180 else TAN, form="tube")
+    p.blob(*mirrored((0.5, -0.62), (0.66, -0.5), (0.62, -0.36)), fill=WHITE, form="tube")
     p.ball(0, 0.2, 0.2, fill=p.colour)
 
 
@@ -85,19 +77,12 @@ def _neck(p, low):
         p.box(-0.09, y, 0.09, y + 0.03, fill=STEEL, form=None)
     for y in (-0.92, -0.8):
         p.limb((-0.22, y), (0.22, y), width=0.07, fill=STEEL)
-    p.poly((-0.15, -1), (0.15, -1), (0.11, -0.7), (-0.11, -0.7), fill=mix(BARK, INK, 0.4))
+    p.poly(*mirrored((0.15, -1), (0.11, -0.7)), fill=mix(BARK, INK, 0.4))
 
 
-def acoustic_guitar(p):
-    """Draw an acoustic guitar upright."""
-    p.blob(
-        (0, -0.2), (0.3, -0.16), (0.36, 0.06), (0.3, 0.24), (0.5, 0.5), (0.44, 0.86), (0, 1), (-0.44, 0.86), (-0.5, 0.5),
-        (-0.3, 0.24), (-0.36, 0.06), (-0.3, -0.16), fill=p.shade,
-    )  # fmt: skip
-    p.blob(
-        (0, -0.16), (0.25, -0.12), (0.3, 0.06), (0.24, 0.25), (0.44, 0.52), (0.38, 0.82), (0, 0.94), (-0.38, 0.82),
-        (-0.44, 0.52), (-0.24, 0.25), (-0.3, 0.06), (-0.25, -0.12),
-    )  # fmt: skip
+def _acoustic_guitar(p):
+    p.blob(*mirrored((0, -0.2), (0.3, -0.16), (0.36, 0.06), (0.3, 0.24), (0.5, 0.5), (0.44, 0.86), (0, 1)), fill=p.shade)
+    p.blob(*mirrored((0, -0.16), (0.25, -0.12), (0.3, 0.06), (0.24, 0.25), (0.44, 0.52), (0.38, 0.82), (0, 0.94)))
     p.ball(0, 0.22, 0.2, fill=GOLD if p.colour[2] > 90 or p.colour[1] < 120 else BARK)
     p.dot(0, 0.22, 0.15)
     _neck(p, 0.1)
@@ -106,16 +91,13 @@ def acoustic_guitar(p):
     p.box(-0.02, -0.7, 0.02, 0.64, fill=BARK, form=None)
 
 
-def electric_guitar(p):
-    """Draw an electric guitar with two horns."""
+def _electric_guitar(p):
     p.blob(
         (-0.12, 0.02), (-0.3, -0.22), (-0.46, -0.2), (-0.36, 0.12), (-0.34, 0.32), (-0.52, 0.6), (-0.4, 0.92), (0, 1),
         (0.4, 0.9), (0.5, 0.6), (0.34, 0.34), (0.4, 0.12), (0.46, -0.08), (0.34, -0.12), (0.14, 0.06),
     )  # fmt: skip
-    p.blob(
-        (-0.1, 0.15), (0.16, 0.14), (0.24, 0.4), (0.34, 0.68), (0.1, 0.72), (-0.2, 0.6),
-        fill=WHITE if min(p.colour) < 180 else INK,
-    )  # fmt: skip
+    guard = WHITE if min(p.colour) < 180 else INK
+    p.blob((-0.1, 0.15), (0.16, 0.14), (0.24, 0.4), (0.34, 0.68), (0.1, 0.72), (-0.2, 0.6), fill=guard)
     _neck(p, 0.3)
     for y in (0.36, 0.52):
         p.box(-0.16, y, 0.16, y + 0.08, fill=INK, form=None)
@@ -124,30 +106,18 @@ def electric_guitar(p):
         p.dot(0.3, y - 0.02, 0.055, fill=GOLD)
 
 
-def small_guitar(p):
-    """Draw a round ukulele-like guitar leaning to the side."""
-
-    def leaned(along, across):
-        """Point at distances along and across the leaning neck."""
-        tilt = radians(-52)
-        return along * cos(tilt) - across * sin(tilt) - 0.2, along * sin(tilt) + across * cos(tilt) + 0.25
-
-    p.poly(leaned(0, -0.1), leaned(1.25, -0.09), leaned(1.25, 0.09), leaned(0, 0.1), fill=BARK, form="slope")
-    p.poly(leaned(1.2, -0.12), leaned(1.5, -0.17), leaned(1.5, 0.17), leaned(1.2, 0.12), fill=mix(BARK, INK, 0.4))
+def _small_guitar(p):
+    cosine, sine = cos(radians(-52)), sin(radians(-52))
+    p = p.mapped(lambda along, across: (along * cosine - across * sine - 0.2, along * sine + across * cosine + 0.25))
+    p.poly((0, -0.1), (1.25, -0.09), (1.25, 0.09), (0, 0.1), fill=BARK)
+    p.poly((1.2, -0.12), (1.5, -0.17), (1.5, 0.17), (1.2, 0.12), fill=mix(BARK, INK, 0.4))
+    edge = (0.28, 0.28), (0.05, 0.33), (-0.12, 0.3), (-0.36, 0.46), (-0.68, 0.38)
+    body = (0.36, 0), *edge, (-0.82, 0), *((along, -across) for along, across in edge[::-1])
     for fill, size in ((p.shade, 1), (None, 0.88)):
-        p.blob(
-            *(
-                leaned(0.1 + size * (a - 0.1), size * b)
-                for a, b in (
-                    (0.36, 0), (0.28, 0.28), (0.05, 0.33), (-0.12, 0.3), (-0.36, 0.46), (-0.68, 0.38), (-0.82, 0),
-                    (-0.68, -0.38), (-0.36, -0.46), (-0.12, -0.3), (0.05, -0.33), (0.28, -0.28),
-                )
-            ),
-            fill=fill,
-        )  # fmt: skip
-    p.dot(*leaned(-0.06, 0), 0.17)
-    p.limb(leaned(-0.5, -0.2), leaned(-0.5, 0.2), width=0.09, fill=BARK)
-    p.line(leaned(-0.5, 0), leaned(1.25, 0), width=0.06, fill=(236, 226, 200))
+        p.blob(*((0.1 + size * (along - 0.1), size * across) for along, across in body), fill=fill)
+    p.dot(-0.06, 0, 0.17)
+    p.limb((-0.5, -0.2), (-0.5, 0.2), width=0.09, fill=BARK)
+    p.line((-0.5, 0), (1.25, 0), width=0.06, fill=(236, 226, 200))
 
 
 def _dial(p, x, y, r, hour=-62, minute=28):
@@ -162,15 +132,13 @@ def _dial(p, x, y, r, hour=-62, minute=28):
     p.dot(x, y, 0.1 * r, fill=(214, 60, 60))
 
 
-def wall_clock(p):
-    """Draw a round wall clock."""
+def _wall_clock(p):
     p.ball(0, 0, 0.98)
     p.ball(0, 0, 0.8, fill=p.shade, form="dim")
     _dial(p, 0, 0, 0.74, hour=-150, minute=-40)
 
 
-def alarm_clock(p):
-    """Draw an alarm clock with two bells and feet."""
+def _alarm_clock(p):
     for sign in (-1, 1):
         p.limb((sign * 0.4, 0.7), (sign * 0.62, 0.95), width=0.16, fill=IRON)
         p.ball(sign * 0.5, -0.68, 0.36, 0.26, turn=sign * 38, fill=p.light)
@@ -180,11 +148,10 @@ def alarm_clock(p):
     _dial(p, 0, 0.14, 0.6)
 
 
-def tall_clock(p):
-    """Draw a grandfather clock with a pendulum."""
+def _tall_clock(p):
     p.box(-0.5, 0.8, 0.5, 1, fill=p.shade, form="tube")
     p.box(-0.36, -0.2, 0.36, 0.82, form="tube")
-    p.poly((-0.5, -0.72), (-0.3, -0.92), (0, -1), (0.3, -0.92), (0.5, -0.72), fill=p.shade)
+    p.poly(*mirrored((0, -1), (0.3, -0.92), (0.5, -0.72)), fill=p.shade)
     p.box(-0.46, -0.76, 0.46, -0.04, form="tube")
     p.box(-0.22, 0.06, 0.22, 0.72, fill=INK, form="flat")
     p.limb((0, 0.06), (0.06, 0.5), width=0.06, fill=GOLD)
@@ -193,8 +160,8 @@ def tall_clock(p):
 
 
 OBJECTS = {
-    "umbrella": (open_umbrella, closed_umbrella, beach_umbrella),
-    "cup": (mug, tea_cup, paper_cup),
-    "guitar": (acoustic_guitar, electric_guitar, small_guitar),
-    "clock": (wall_clock, alarm_clock, tall_clock),
+    "umbrella": (_open_umbrella, _closed_umbrella, _beach_umbrella),
+    "cup": (_mug, _tea_cup, _paper_cup),
+    "guitar": (_acoustic_guitar, _electric_guitar, _small_guitar),
+    "clock": (_wall_clock, _alarm_clock, _tall_clock),
 }
