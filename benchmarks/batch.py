@@ -10,14 +10,15 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import report
 import yaml
+from report import ROOT
 
-ROOT = Path(__file__).parents[1]
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
 INTERVAL = 0.5  # seconds between measurements of memory
 
@@ -52,10 +53,9 @@ def rows(options):
 
 def make(folder, n_subjects):
     """Make a project without data in a folder, with a parameter file for each copy of the small subject."""
-    for name in COPIED:
-        source = ROOT / name
-        ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
-        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
+    ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
+    for source in (ROOT / name for name in COPIED):
+        shutil.copytree(source, folder / source.name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
     for seed in range(1, n_subjects + 1):
         run = yaml.safe_load((ROOT / "params" / "small.yaml").read_text())
         run |= {"data": f"data/small{seed}", "group": [f"small{seed}"]}
@@ -87,11 +87,9 @@ def measure(project, runs, *targets):
 def memory(process):
     """Return the memory (bytes) of a process and all its descendants."""
     total = 0
-    try:
+    with suppress(psutil.NoSuchProcess):  # it ended during the measurement
         for member in [process, *process.children(recursive=True)]:
             total += member.memory_full_info().pss
-    except psutil.NoSuchProcess:  # it ended during the measurement
-        pass
     return total
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 import report
+from report import ROOT
 
 from nsdlib.core import design_from_events
 from nsdlib.data import read_events
 
-ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "book" / "data" / "events.csv"
 EXAMPLES = ROOT / "tests" / "bids_examples"
 EXAMPLES_TABLE = ROOT / "book" / "data" / "event_tables.csv"
@@ -29,12 +29,7 @@ CHOICES = {  # dataset and task -> name, TR in seconds, column that names the st
     "ds001499 5000scenes": ("BOLD5000", 2.0, "stim_file", {}),
     "ds004192 things": ("THINGS", 1.5, "file_path", {"trial_type": ["catch"]}),
     "ds001246 perception": ("Generic Object Decoding", 3.0, "stimulus_name", {"event_type": ["rest"]}),
-    "ds001246 imagery": (
-        "the same, imagery",
-        3.0,
-        "category_name",
-        {"event_type": ["rest", "cue", "evaluation", "inter_rest"]},
-    ),
+    "ds001246 imagery": ("the same, imagery", 3.0, "category_name", {"event_type": ["rest", "cue", "evaluation", "inter_rest"]}),
     "ds000117 facerecognition": ("faces", 2.0, "stim_file", {}),
     "ds105 objectviewing": ("Haxby's objects", 2.5, "trial_type", {}),
     "ds107 onebacktask": ("words and objects", 3.0, "trial_type", {}),
@@ -80,7 +75,7 @@ def examples():
         n_rows = len(table)
         for column, values in dropped.items():
             table = table[~table[column].isin(values)].reset_index(drop=True)
-        remedies, design, conditions, refusal = follow(table, tr, {"condition": condition})
+        remedies, design, conditions, refusal = follow(table, tr, condition=condition)
         remedies = [f"{column} {', '.join(values)} left out" for column, values in dropped.items()] + remedies
         rows[f"{dataset} {task}"] = {
             "what": experiment,
@@ -119,13 +114,13 @@ def repetition_time(dataset, task):
 
 def outcome_of(path, tr):
     """Describe a table's outcome: the remedies before it was accepted, or the kind of refusal."""
-    remedies, design, _, refusal = follow(read_events(path), tr, {})
+    remedies, design, _, refusal = follow(read_events(path), tr)
     if design is None:
         return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in refusal)
     return ", ".join(remedies) or AS_IS if design.any() else "refused: no trial is left"
 
 
-def follow(table, tr, arguments):
+def follow(table, tr, **arguments):
     """Give a table to `design_from_events` until its errors name no more remedies.
 
     Returns the remedies, the design (None if refused in the end), its conditions, and a refusal: the last if the table was

@@ -9,9 +9,10 @@ import sys
 import tempfile
 import time
 import warnings
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import plain_glm
@@ -106,59 +107,40 @@ def several(program, n_times):
 
 
 def run_other(design, data, arguments, settings):
-    """Return results and times of the peer."""
-    clock = Clock()
+    """Return results and times (CPU seconds) of the peer."""
+    start = time.process_time()
     if glmsingle.is_installed():
         with redirect_stdout(sys.stderr):  # GLMsingle's messages
             results = glmsingle.fit(design, data, **arguments, options=settings)
-        clock(None)
-        return {name: results[name].values for name in results.data_vars} | results.attrs, {"all": clock.total()}
-    results = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=clock)
-    return results, clock.times | {"all": clock.total()}
+        times = {"all": time.process_time() - start}
+        return {name: results[name].values for name in results.data_vars} | results.attrs, times
+    begun = []  # pairs of a stage and its start; None ends the last one
 
+    def begin(stage):
+        begun.append((stage, time.process_time()))
 
-class Clock:
-    """CPU seconds of stages; each call begins a stage."""
-
-    def __init__(self):
-        self.times, self.start = {}, time.process_time()
-        self.stage, self.since = None, self.start
-
-    def __call__(self, stage):
-        """Begin a stage; None ends the last one."""
-        now = time.process_time()
-        if self.stage is not None:
-            self.times[self.stage] = now - self.since
-        self.stage, self.since = stage, now
-
-    def total(self):
-        """Return the seconds from the start to the last call."""
-        return self.since - self.start
+    results = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=begin)
+    times = {stage: end - since for (stage, since), (_, end) in itertools.pairwise(begun)}
+    return results, times | {"all": begun[-1][1] - start}
 
 
 def timed_stages(fit_all, clock=time.process_time):
     """Return the result of `fit_all()`, and the clock's time (CPU seconds) of each stage of nsdlib and of all."""
-    times, originals = {}, {stage: getattr(module, name) for stage, (module, name) in STAGES.items()}
+    times = {}
 
-    def timed(stage):
+    def timed(stage, function):
         def call(*arguments, **options):
             start = clock()
-            result = originals[stage](*arguments, **options)
+            result = function(*arguments, **options)
             times[stage] = clock() - start
             return result
 
         return call
 
-    for stage, (module, name) in STAGES.items():
-        setattr(module, name, timed(stage))
-    try:
-        start = clock()
-        result = fit_all()
-        times["all"] = clock() - start
-    finally:
+    with ExitStack() as patches:
         for stage, (module, name) in STAGES.items():
-            setattr(module, name, originals[stage])
-    return result, times
+            patches.enter_context(mock.patch.object(module, name, timed(stage, getattr(module, name))))
+        return timed("all", fit_all)(), times
 
 
 def compare_results(ours, theirs):

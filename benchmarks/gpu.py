@@ -102,9 +102,8 @@ def agreement(make, unit=None):
         peer = np.asarray(make(CPU), dtype=np.float64)
         ours = peer if options.device == CPU else np.asarray(make(options.device), dtype=np.float64)
         difference, scale = np.abs(ours - peer), 1 if unit else np.abs(peer).max()
-        yield report.row(
-            "", None, unit or "of the largest", agreement=difference.max() / scale, **{"in the mean": difference.mean() / scale}
-        )
+        columns = {"agreement": difference.max() / scale, "in the mean": difference.mean() / scale}
+        yield report.row("", None, unit or "of the largest", **columns)
 
     return measure
 
@@ -228,9 +227,8 @@ def networks(options):
     from nsdlib.core.training import RATE, Trainer
 
     size, n_latents = sizes(options), 100 if options.quick else 13_344
-    x, y = (
-        torch.from_numpy(rehearsal.normal(size.n_train, n, np.float32)).to(options.device) for n in (size.n_voxels, n_latents)
-    )
+    arrays = (rehearsal.normal(size.n_train, n, np.float32) for n in (size.n_voxels, n_latents))
+    x, y = (torch.from_numpy(array).to(options.device) for array in arrays)
     regions = np.arange(size.n_voxels) * 6 // size.n_voxels
     for name in NETWORKS:
         network = build_network(name, size.n_voxels, n_latents, regions).to(options.device)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import report
+from report import ROOT
 
 from nsdlib.params import load_run
 from nsdlib.twin.simulate import simulate
 
-ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "book" / "data" / "inputs.csv"
 sys.path.insert(0, str(ROOT / "tests"))
 

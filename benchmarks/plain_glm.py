@@ -7,15 +7,16 @@ written from a description of that path and agrees with `nsdlib`, which agrees w
 
 import numpy as np
 
+N_PCS, PC_STOP, FRACTIONS = 10, 1.05, np.linspace(1, 0.05, 20)  # the options of `GLMOptions`
 
-def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None):
+
+def fit(design, data, *, tr, hrfs, canonical, threshold, stage):
     """Fit types A to D: a dict of arrays, named as in `nsdlib.core.glm.fit.VARIABLES`.
 
     For each run, `design` (n_volumes,) holds the condition's number at its onsets, else 0, and `data` is (n_volumes, n_voxels)
     float32; `hrfs` is (n_hrfs, n_samples), `canonical` (n_samples,). `threshold` is the ON-OFF R2 (percent) between noise pool
-    and responding voxels; other options are those of `GLMOptions`. `stage` is called with each stage's name before it begins.
+    and responding voxels. `stage` is called with each stage's name before it begins, and with None at the end.
     """
-    fractions = np.linspace(1, 0.05, 20) if fractions is None else np.sort(fractions)[::-1]
     labels = np.concatenate([run[run > 0] for run in design])
     run_of = np.concatenate([np.full((run > 0).sum(), number) for number, run in enumerate(design)])
     trials = _trial_columns(design)
@@ -39,25 +40,26 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
 
     stage("components")
     pool = (mean > 0.1 * np.percentile(mean, 99)) & (onoff_r2 < threshold)
-    components = [_components(run[:, pool], drift, n_pcs) for run, drift in zip(data, drifts, strict=True)]
+    components = [_components(run[:, pool], drift) for run, drift in zip(data, drifts, strict=True)]
 
     stage("number of components")
-    cv_error = np.empty((n_pcs + 1, n_voxels))
+    cv_error = np.empty((N_PCS + 1, n_voxels))
     for hrf, voxels in groups:
         series = [run[:, voxels] for run in data]
-        fits = [_glm(trials, series, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
+        fits = [_glm(trials, series, hrf, drifts, _with(drifts, components, k))[0] for k in range(N_PCS + 1)]
         cv_error[:, voxels] = _cv_error(fits, labels, run_of)
     curve = -np.median(cv_error[:, onoff_r2 > threshold], axis=1)
-    count = _choose(curve - curve[0], pc_stop)
+    gain = curve - curve[0]
+    count = int(np.argmax(gain * PC_STOP >= gain.max()))  # the smallest with nearly the best score
 
     stage("ridge")
     results = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
     fraction, nuisance = np.empty(n_voxels), _with(drifts, components, count)
     for hrf, voxels in groups:
         series = [run[:, voxels] for run in data]
-        fits = np.stack([_glm(trials, series, hrf, drifts, nuisance, fraction=f)[0] for f in fractions])
+        fits = np.stack([_glm(trials, series, hrf, drifts, nuisance, fraction=f)[0] for f in FRACTIONS])
         choice = _cv_error(fits, labels, run_of).argmin(0)
-        fraction[voxels] = fractions[choice]
+        fraction[voxels] = FRACTIONS[choice]
         results["betas_c"][:, voxels] = fits[0]
         chosen = fits[choice, :, np.arange(len(voxels))].T
         results["betas_d"][:, voxels] = _autoscale(chosen, fits[0])
@@ -68,13 +70,10 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
 
 def _trial_columns(design):
     """Return one column per trial of all runs: a list of (n_volumes, n_trials), zero in the other runs."""
-    onsets = [np.flatnonzero(run) for run in design]
-    columns = [np.zeros((len(run), sum(map(len, onsets))), np.float32) for run in design]
-    first = 0
-    for run, rows in zip(columns, onsets, strict=True):
-        run[rows, first + np.arange(len(rows))] = 1
-        first += len(rows)
-    return columns
+    onsets = np.flatnonzero(np.concatenate(design))
+    columns = np.zeros((sum(map(len, design)), len(onsets)), np.float32)
+    columns[onsets, np.arange(len(onsets))] = 1
+    return np.split(columns, np.cumsum([len(run) for run in design])[:-1])
 
 
 def _polynomials(n_volumes, tr):
@@ -135,11 +134,11 @@ def _fracridge(D, Y, fraction):
     return vectors @ rotated
 
 
-def _components(series, drift, n_pcs):
+def _components(series, drift):
     """Compute the strongest time courses of one run's noise pool: (n_volumes, n_pcs)."""
     series = _projector(drift) @ series
     series = series / np.linalg.norm(series, axis=0)
-    return np.linalg.svd(series @ series.T)[0][:, :n_pcs]
+    return np.linalg.svd(series @ series.T)[0][:, :N_PCS]
 
 
 def _cv_error(fits, labels, run_of):
@@ -153,17 +152,6 @@ def _cv_error(fits, labels, run_of):
             if len(pairs):
                 result += [np.square(betas[pairs] - scored[0][trial]).sum(0) for betas in scored]
     return result
-
-
-def _choose(curve, pc_stop):
-    """Return the smallest number of components with nearly the best score."""
-    chosen, best = 0, -np.inf
-    for count, quality in enumerate(curve):
-        if quality > best:
-            chosen, best = count, quality
-            if best * pc_stop >= curve.max():
-                break
-    return chosen
 
 
 def _autoscale(shrunk, plain):

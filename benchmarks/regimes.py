@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import report
 import torch
+from report import ROOT
 
 from nsdlib.core import networks, vdvae
 from nsdlib.core.images import resize
@@ -32,7 +33,7 @@ ALPHAS = tuple(10.0 ** np.arange(1, 6.5, 0.5))
 FULL = {"seeds": SEEDS, "counts": COUNTS, "n_test": 300, "max_epochs": 60}
 QUICK = {"seeds": (0,), "counts": (40,), "n_test": 20, "max_epochs": 2}
 COLUMNS = ("target", "response", "images", "snr", "seed", "decoder")
-FILE = Path(__file__).parents[1] / "nsdlib" / "study" / "regimes.csv"
+FILE = ROOT / "nsdlib" / "study" / "regimes.csv"
 
 
 def main():
@@ -67,7 +68,7 @@ def rows(seeds, sizes):
 def simulate_brain(n_images, seed):
     """Simulate scenes and a brain: the drive of its voxels (n_images, n_voxels), true latents, and indices of backgrounds."""
     rng = np.random.default_rng((seed, 99))
-    model = vdvae.load(Path(__file__).parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
+    model = vdvae.load(ROOT / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
     maps, attributes, latents, backgrounds = [], [], [], []
     for _ in range(n_images):
         scene = scenes.sample_scene(rng)

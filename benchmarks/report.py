@@ -13,6 +13,7 @@ import platform
 import resource
 import shlex
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -98,12 +99,10 @@ def machine():
 
 def versions():
     """Versions of Python, CUDA and `PACKAGES`; None for a package that is not installed."""
-    numbers = {"python": platform.python_version(), "cuda": torch.version.cuda}
+    numbers = {"python": platform.python_version(), "cuda": torch.version.cuda} | dict.fromkeys(PACKAGES)
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             numbers[package] = version(package)
-        except PackageNotFoundError:
-            numbers[package] = None
     return numbers
 
 

@@ -16,24 +16,25 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import psutil
 import report
 import xarray as xr
+from report import ROOT
 
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
 from nsdlib.store import artifact, store
 
-ROOT = Path(__file__).parents[1]
 SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills
 VICTIMS = ("runner and kernel", "runner", "kernel")
-# Computation times are the only arrays that differ from run to run.
-VARYING = ("seconds",)
+VARYING = ("seconds",)  # computation times, the only arrays that differ from run to run
 LIMITS = (0, 1000, 100_000, 800_000)  # largest file in bytes; the example takes just over 0.8 MB
 KINDS = ("kills", "lines", "full", "damage")
 TABLE = ROOT / "book" / "data" / "faults.csv"
@@ -107,9 +108,8 @@ def prepare(folder):
 def same(found, expected):
     """Return whether two datasets agree bit for bit, except for the arrays `VARYING`."""
     found, expected = (dataset.drop_vars(VARYING, errors="ignore") for dataset in (found, expected))
-    values = ((found[name].values, expected[name].values) for name in found.variables if name in expected.variables)
-    bits = all(a.tobytes() == b.tobytes() for a, b in values if a.dtype.kind != "O")
-    return found.identical(expected) and bits
+    values = ((found[name].values, expected[name].values) for name in found.variables)
+    return found.identical(expected) and all(a.tobytes() == b.tobytes() for a, b in values if a.dtype.kind != "O")
 
 
 def kill_notebooks(folder, names, n_kills, rng):
@@ -187,10 +187,16 @@ def recovered(shelf):
     return is_same
 
 
-def in_child(action):
-    """Run an action silently in a forked process; return its exit status, or minus the signal that ended it."""
+def in_child(action, limit=None):
+    """Run an action silently in a forked process; return its exit status, or minus the signal that ended it.
+
+    With a limit (bytes), larger files cannot be written.
+    """
     child = os.fork()
     if not child:
+        if limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         try:
@@ -221,7 +227,7 @@ def kill_saves():
         shelf.save("glm", example())
 
     for line in count(1):
-        if in_child(lambda line=line: save_and_die(line)) != -signal.SIGKILL:
+        if in_child(partial(save_and_die, line)) != -signal.SIGKILL:
             shutil.rmtree(shelf.run.store)
             return
         yield WRITER, recovered(shelf)
@@ -230,19 +236,14 @@ def kill_saves():
 def fill_disk():
     """Yield outcomes of saves to a full disk, noticed before the write and, if space disappears, only during it."""
     shelf = store.Store(load_run("small"))
-
-    def save(limit, preallocate):
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        artifact.preallocate = preallocate
-        shelf.save("glm", example())
-
+    save = partial(shelf.save, "glm", example())
     for limit in LIMITS:
-        is_refused = in_child(lambda limit=limit: save(limit, artifact.preallocate)) == 3
+        is_refused = in_child(save, limit) == 3
         is_clean = not any(shelf.run.store.iterdir())
         yield BEFORE, is_refused and is_clean and recovered(shelf)
     for limit in LIMITS:
-        failed = in_child(lambda limit=limit: save(limit, lambda *_: None)) != 0
+        with mock.patch.object(artifact, "preallocate", lambda *_: None):
+            failed = in_child(save, limit) != 0
         yield MIDDLE, failed and not shelf.has("glm") and recovered(shelf)
 
 
@@ -250,19 +251,16 @@ def fill_scratch(folder):
     """Yield outcomes of arrays in progress on a full disk; an existing array must stay unchanged."""
     values, scratch_folder = np.arange(9.0), folder / "scratch"
 
-    def begin(limit):
+    def begin():
         arrays = scratch.Scratch(scratch_folder)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         arrays.array("large", (100_000,), np.float64)[:] = 1
+        return arrays
 
     for limit in LIMITS:
         scratch.Scratch(scratch_folder).array("kept", values.shape, np.float64)[:] = values
-        is_refused = in_child(lambda limit=limit: begin(limit)) == 3
+        is_refused = in_child(begin, limit) == 3
         is_clean = sorted(path.name for path in scratch_folder.iterdir()) == ["inputs", "kept.npy"]
-        arrays = scratch.Scratch(scratch_folder)
-        arrays.array("large", (100_000,), np.float64)[:] = 1
-        yield IN_PROGRESS, is_refused and is_clean and (arrays.array("kept", values.shape, np.float64) == values).all()
+        yield IN_PROGRESS, is_refused and is_clean and (begin().array("kept", values.shape, np.float64) == values).all()
         shutil.rmtree(scratch_folder)
 
 

@@ -13,10 +13,10 @@ def clock():
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def medians(programs, device, n_times=3):
-    """Median seconds and CPU seconds of each program over rounds, including device synchronisation; and the last results."""
+def medians(programs, device):
+    """Median seconds and CPU seconds of each program over three rounds, with device synchronisation; and the last results."""
     made, taken = {}, {name: [] for name in programs}
-    for _ in range(n_times):
+    for _ in range(3):
         for name, program in programs.items():
             call = lambda name=name, program=program: made.update({name: program()})  # noqa: E731
             taken[name].append(seconds_of(call, device, clock))

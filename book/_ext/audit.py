@@ -27,8 +27,7 @@ def _sizes():
     for n_layers in (15, 31):
         how = f"widths of the first {n_layers} stochastic layers of the published ImageNet-64 model, added up"
         yield _count(f"latents of {n_layers} layers", model.n_latents(n_layers), how)
-    n_parameters = count_parameters("gru", 15_724, 13_344)
-    yield _count("parameters of the GRU", n_parameters, "Table 1 built and counted, with 13,344")
+    yield _count("parameters of the GRU", count_parameters("gru", 15_724, 13_344), "Table 1 built and counted, with 13,344")
     for what in ("layers of the VDVAE's decoder", "layers of the VDVAE's decoder, again"):
         yield _count(what, len(model.latent_shapes), "stochastic layers of the published model")
     how = "8,859 images of subject 1 alone and 982 shared ones in 37 sessions of NSD"

@@ -55,13 +55,12 @@ def build(root, *, local=False):
     page = first_page(root, local=local)
     if any(publish.origin(name) != name for name in listed):
         shutil.rmtree(page.parent, ignore_errors=True)  # earlier builds may have left pictures
-    program = Path(sys.executable).with_name("jupyter-book")
     toc = page.parents[1] / TABLE
     toc.parent.mkdir(parents=True, exist_ok=True)
     toc.write_text(yaml.safe_dump(table, sort_keys=False))
-    command = [program, "build", "book", "--config", "_config.yml", "--toc", toc]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", "book", "--config", "_config.yml", "--toc", toc]
     command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
-    paths = [str(EXTENSIONS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = filter(None, [str(EXTENSIONS), os.environ.get("PYTHONPATH")])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     process = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, env=environment)
     if process.returncode or not page.is_file():

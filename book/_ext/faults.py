@@ -24,7 +24,7 @@ def read(root, name):
 def faults_table(root):
     """Injected faults by kind."""
     table, _ = read(root, "faults")
-    table.loc[len(table)] = {"kind": "**all**"} | {name: table[name].sum() for name in ("injected", "survived", "lost")}
+    table.loc[len(table)] = {"kind": "**all**", **table[["injected", "survived", "lost"]].sum()}
     return table.to_markdown(index=False)
 
 

@@ -88,14 +88,11 @@ def _places(stores):
 
 def _meanings(_):
     """Definition of each score."""
-    rows = {
-        LABELS[name]: {
-            "compares": f"{metric.network}, {metric.feature}" if metric.network else "the images",
-            "how": MEANINGS[metric.kind],
-            "level": "meaning" if metric.semantic else "structure",
-        }
-        for name, metric in METRICS.items()
-    }
+    rows = {}
+    for name, metric in METRICS.items():
+        compared = f"{metric.network}, {metric.feature}" if metric.network else "the images"
+        level = "meaning" if metric.semantic else "structure"
+        rows[LABELS[name]] = {"compares": compared, "how": MEANINGS[metric.kind], "level": level}
     return pd.DataFrame(rows).T.rename_axis("score").to_markdown()
 
 

@@ -87,16 +87,12 @@ def fold_tables(_app, page, _template, context, _doctree):
     This changes `context["body"]`, the HTML of a page. `book/static/tables.js` fits tables to phones.
     """
     longest = LONG if page.startswith("runs/") else float("inf")
-    context["body"] = TABLE.sub(lambda match: _folded(_breakable(match[0]), longest), context.get("body", ""))
-
-
-def _breakable(table):
-    """The HTML of a table with permitted line breaks in long names, such as those of files and tests."""
-    return NAME.sub(lambda match: BREAK.sub("<wbr>", match[0]), table)
+    context["body"] = TABLE.sub(lambda match: _folded(match[0], longest), context.get("body", ""))
 
 
 def _folded(table, longest):
-    """The HTML of a table, folded as `fold_tables` describes."""
+    """The HTML of a table, folded as `fold_tables` describes, with line breaks allowed in long names (files, tests)."""
+    table = NAME.sub(lambda match: BREAK.sub("<wbr>", match[0]), table)
     n_rows = table.count("<tr") - table.partition("</thead>")[0].count("<tr")
     if n_rows > longest:
         return f'<details class="nsd-fold"><summary>Table of {n_rows} rows</summary>{table}</details>'

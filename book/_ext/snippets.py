@@ -33,6 +33,7 @@ WITHHELD = """```{{note}}
 The pictures of the run `{name}` are not shown here: {why}.
 ```
 """
+NOT_SIMULATED = "what is not known to be simulated stays with those who hold the data"  # a reason to withhold pictures
 MEASURE = "inception"  # distinguishes objects; the stand-in for CLIP responds to places and scores a place's mean image as high
 CAPTION = """\
 Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles
@@ -55,15 +56,11 @@ def first_sight(run) -> str:
     A note replaces it if pictures are withheld (`nsdlib.run.publish`) or results are missing.
     """
     if not publish.may_show(run):
-        why = "what is not known to be simulated stays with those who hold the data"
-        return WITHHELD.format(name=run.name, why=why)
+        return WITHHELD.format(name=run.name, why=NOT_SIMULATED)
     try:
         with Store(run).load("reconstruction") as made, Store(run).load("scores") as scores:
-            return (
-                _strip(made, scores.value.sel(system="refined"))
-                + "\n"
-                + caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
-            )
+            text = caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
+            return f"{_strip(made, scores.value.sel(system='refined'))}\n{text}"
     except MissingArtifact:
         return WITHHELD.format(name=run.name, why="its results are not of the present code; run it again")
 

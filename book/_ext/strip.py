@@ -10,7 +10,8 @@ from nsdlib.store.store import Store
 from nsdlib.study.selection import at_percentiles, mean_rank
 
 PLACE = "book/static/strip.png"
-SIDE, GAP = 128, 4  # pixels of an image, and between images
+SIDE = 128  # pixels of an image
+STEP = SIDE + 4  # pixels from one image to the next
 LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
 GREY = (128, 128, 128, 255)  # readable on white and on black
 BEGIN, END = "<!-- strip of pictures -->\n", "<!-- end of the strip -->\n"
@@ -45,14 +46,13 @@ def draw(rows, percentiles):
 
     `rows` maps the label of a row to its images (n_images, SIDE, SIDE, 3) uint8; `percentiles` are (n_images,).
     """
-    step = SIDE + GAP
-    strip = Image.new("RGBA", (LEFT + step * len(percentiles), TOP + step * len(rows)))
+    strip = Image.new("RGBA", (LEFT + STEP * len(percentiles), TOP + STEP * len(rows)))
     pen, font = ImageDraw.Draw(strip), ImageFont.load_default(18)
     pen.text((0, 2), "percentile", GREY, font)
     for column, percentile in enumerate(percentiles):
-        pen.text((LEFT + step * column + step // 2, 2), f"{percentile:.0f}", GREY, font, anchor="ma")
+        pen.text((LEFT + STEP * column + STEP // 2, 2), f"{percentile:.0f}", GREY, font, anchor="ma")
     for row, (label, images) in enumerate(rows.items()):
-        pen.text((0, TOP + step * row + step // 2), label, GREY, font, anchor="lm")
+        pen.text((0, TOP + STEP * row + STEP // 2), label, GREY, font, anchor="lm")
         for column, image in enumerate(images):
             strip.paste(Image.fromarray(image), place(row, column))
     return strip
@@ -60,8 +60,7 @@ def draw(rows, percentiles):
 
 def place(row, column):
     """Return the top left pixel (x, y) of an image in the strip."""
-    step = SIDE + GAP
-    return LEFT + step * column, TOP + step * row
+    return LEFT + STEP * column, TOP + STEP * row
 
 
 def with_caption(readme, text):

@@ -11,7 +11,7 @@ import xarray as xr
 from PIL import Image
 
 from book._ext import faults, strip
-from book._ext.snippets import KINDS, WITHHELD
+from book._ext.snippets import KINDS, NOT_SIMULATED, WITHHELD
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots.interactive import image
@@ -117,7 +117,7 @@ def nobody(store):
     """The best, the middle and the worst of the test images."""
     run = store.run
     if not publish.may_show(run):
-        return WITHHELD.format(name=run.name, why="what is not known to be simulated stays with those who hold the data")
+        return WITHHELD.format(name=run.name, why=NOT_SIMULATED)
     with store.load("reconstruction") as made, store.load("scores") as scores:
         values = scores.value.sel(system="refined").load()
         chosen, percentiles = at_percentiles(mean_rank(values), 3)

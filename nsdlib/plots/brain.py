@@ -83,10 +83,11 @@ def plot_fractions(fractions, groups, *, ax=None):
     `groups` maps a name to the fractions of its voxels, (n_voxels,); empty groups are not drawn.
     """
     ax = ax or new_axes(5.6, 3.2)
-    fractions, groups = np.sort(fractions), {name: values for name, values in groups.items() if len(values)}
+    fractions = np.sort(fractions)
     for name, values in groups.items():
-        percent = 100 * np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
-        ax.step(fractions, percent, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
+        if len(values):
+            percent = 100 * np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
+            ax.step(fractions, percent, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
     ax.set(xlabel="fraction of the betas' length that is kept", ylabel="percent of voxels", ylim=(0, None))
     ax.legend(frameon=False)
     ax.set_title("Ridge: how much each voxel keeps")

@@ -18,13 +18,18 @@ def plot_scenes(images, captions, *, n_columns=4):
     """Draw a sheet of images (n_images, side, side, 3) uint8, each above its caption, in `n_columns` columns."""
     n_rows = -(-len(images) // n_columns)
     figure, axes = new_panels(n_rows, n_columns, WIDTH, n_rows * WIDTH / n_columns * 1.4)
+    _draw_sheet(axes, images, [textwrap.fill(caption, CAPTION_WIDTH) for caption in captions], fontsize=FONT_SIZE - 1, y=-0.06)
+    figure.suptitle("What was shown: images and one caption of each")
+    return figure
+
+
+def _draw_sheet(axes, images, captions, **options):
+    """Draw images above their captions, without axes; axes beyond the images stay empty."""
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=FONT_SIZE - 1, y=-0.06, va="top", loc="left")
-    figure.suptitle("What was shown: images and one caption of each")
-    return figure
+        ax.set_title(caption, va="top", loc="left", **options)
 
 
 def plot_trials(image_ids, is_test, session, ax=None):
@@ -145,13 +150,8 @@ def plot_import(images, names, regressors, background, mask, *, slices):
     n_rows = max(1, -(-len(images) // n_columns))
     figure = plt.figure(figsize=(WIDTH, 1.6 * n_rows + 3), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3))
-    axes = upper.subplots(n_rows, n_columns, squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, image, name in zip(axes.flat, images, names, strict=False):
-        ax.imshow(image)
-        caption = textwrap.fill(textwrap.shorten(name, 32, placeholder=" …"), 16)
-        ax.set_title(caption, fontsize=FONT_SIZE - 2, y=-0.08, va="top", loc="left")
+    captions = [textwrap.fill(textwrap.shorten(name, 32, placeholder=" …"), 16) for name in names]
+    _draw_sheet(upper.subplots(n_rows, n_columns, squeeze=False), images, captions, fontsize=FONT_SIZE - 2, y=-0.08)
     upper.suptitle("Pictures in the order of their first showing")
     design_figure, mask_figure = lower.subfigures(1, 2, width_ratios=(1, 2))
     ax = design_figure.subplots()

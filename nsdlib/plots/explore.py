@@ -9,6 +9,7 @@ import base64
 import io
 import itertools
 import traceback
+from contextlib import contextmanager
 from html import escape
 
 from nsdlib.core.files import atomic_write
@@ -43,43 +44,34 @@ class Explorer:
         """Load the data and draw the first figures."""
         from ipywidgets import HBox, Layout, VBox
 
-        self._report_progress(self._reading)
-        try:
+        with self._reporting(self._reading):
             self._loaded = self._load(self._run)
             self.controls = self._make_controls(self._loaded)
-        except Exception as error:  # any error is shown to the reader
-            self._report_error(error)
-            return self
-        self._start = self._values()
-        pictures = [control for control in self.controls.values() if isinstance(control, VBox)]
-        widgets = [control for control in self.controls.values() if control not in pictures]
-        for control in widgets:
-            control.style.description_width = "initial"
-            if hasattr(control, "continuous_update"):
-                control.continuous_update = False  # sliders report on release, not while they move
-        self._listen(True)
-        row = HBox([*widgets, *self.buttons], layout=Layout(flex_flow="row wrap"))
-        self.box.children = (*pictures, row, self.message, self.saved, self.images)
-        self.draw()
+            self._start = self._values()
+            pictures = [control for control in self.controls.values() if isinstance(control, VBox)]
+            widgets = [control for control in self.controls.values() if control not in pictures]
+            for control in widgets:
+                control.style.description_width = "initial"
+                if hasattr(control, "continuous_update"):
+                    control.continuous_update = False  # sliders report on release, not while they move
+            self._listen(True)
+            row = HBox([*widgets, *self.buttons], layout=Layout(flex_flow="row wrap"))
+            self.box.children = (*pictures, row, self.message, self.saved, self.images)
+            self.draw()
         return self
 
     def draw(self, _=None):
         """Draw the figures for the present values; on an error, the message holds its text and the old figures stay."""
         import matplotlib as mpl
 
-        self._report_progress(self._doing)
-        try:
-            with mpl.rc_context():
-                use_style()
-                sentence, figures = self._draw(self._loaded, **self._values())
-                self._pngs = [_as_png(figure, sentence) for figure in figures.values()]
-        except Exception as error:
-            self._report_error(error)
-            return
-        images = (_as_image(png, text) for png, text in zip(self._pngs, figures, strict=True))
-        self.images.value = f'<div style="display: flex; flex-wrap: wrap; align-items: start">{"".join(images)}</div>'
-        self.message.value, self.saved.value = f"<p>{escape(sentence)}</p>", ""
-        self.buttons[1].disabled = False
+        with self._reporting(self._doing), mpl.rc_context():
+            use_style()
+            sentence, figures = self._draw(self._loaded, **self._values())
+            self._pngs = [_as_png(figure, sentence) for figure in figures.values()]
+            images = (_as_image(png, text) for png, text in zip(self._pngs, figures, strict=True))
+            self.images.value = f'<div style="display: flex; flex-wrap: wrap; align-items: start">{"".join(images)}</div>'
+            self.message.value, self.saved.value = f"<p>{escape(sentence)}</p>", ""
+            self.buttons[1].disabled = False
 
     def reset(self, _=None):
         """Set all controls to their initial values, and draw once."""
@@ -92,14 +84,11 @@ class Explorer:
     def save(self, _=None):
         """Write the figures as one PNG below `runs/`, beside those saved before, and show its path."""
         folder = figures_folder(self._run) / "explored"
-        try:
+        with self._reporting():
             folder.mkdir(parents=True, exist_ok=True)
             path = next(path for n in itertools.count(1) if not (path := folder / f"{self._name}_{n}.png").exists())
             atomic_write(path, _stack(self._pngs))
-        except Exception as error:
-            self._report_error(error)
-            return
-        self.saved.value = f'<p role="status">Saved as <code>{escape(str(path.relative_to(self._run.root)))}</code></p>'
+            self.saved.value = f'<p role="status">Saved as <code>{escape(str(path.relative_to(self._run.root)))}</code></p>'
 
     def _values(self):
         return {name: control.value for name, control in self.controls.items()}
@@ -108,13 +97,17 @@ class Explorer:
         for control in self.controls.values():
             (control.observe if active else control.unobserve)(self.draw, names="value")
 
-    def _report_progress(self, text):
-        self.message.value = f"<p><em>{escape(text)} ...</em></p>"
-
-    def _report_error(self, error):
-        is_expected = isinstance(error, (ValueError, OSError))  # these say what to do; others need a traceback
-        text = str(error) if is_expected else "".join(traceback.format_exception(error))
-        self.message.value = f'<p role="alert" style="white-space: pre-wrap"><b>Not drawn:</b> {escape(text)}</p>'
+    @contextmanager
+    def _reporting(self, doing=None):
+        """Show what is being done, and any error as text."""
+        if doing:
+            self.message.value = f"<p><em>{escape(doing)} ...</em></p>"
+        try:
+            yield
+        except Exception as error:
+            is_expected = isinstance(error, (ValueError, OSError))  # these say what to do; others need a traceback
+            text = str(error) if is_expected else "".join(traceback.format_exception(error))
+            self.message.value = f'<p role="alert" style="white-space: pre-wrap"><b>Not drawn:</b> {escape(text)}</p>'
 
     def _ipython_display_(self):
         from IPython.display import display

@@ -183,15 +183,13 @@ def _gallery_controls(scores, n_percentiles, categories, n_page, n_images):
 
 def _gallery_rules(n_scores, n_categories):
     """CSS rules that read the lists: the order and text for each score, and the hidden cards."""
-    rules = []
     for k in range(1, n_scores + 1):
         chosen = f".nsd-gallery:has(.nsd-by option:nth-child({k}):checked)"
-        rules.append(f"{chosen} .nsd-card{{order:calc(var(--way,1)*var(--r{k}))}}")
-        rules.append(f"{chosen} .nsd-card span:nth-of-type({k}){{display:inline}}")
-        rules.append(f"{chosen}:has(.nsd-few:checked) .nsd-card:not(.p{k}){{display:none}}")
+        yield f"{chosen} .nsd-card{{order:calc(var(--way,1)*var(--r{k}))}}"
+        yield f"{chosen} .nsd-card span:nth-of-type({k}){{display:inline}}"
+        yield f"{chosen}:has(.nsd-few:checked) .nsd-card:not(.p{k}){{display:none}}"
     for k in range(1, n_categories + 1):
-        rules.append(f".nsd-gallery:has(option.c{k}:checked) .nsd-card:not(.c{k}){{display:none}}")
-    return rules
+        yield f".nsd-gallery:has(option.c{k}:checked) .nsd-card:not(.c{k}){{display:none}}"
 
 
 def _wrap(kind, description, body, rules=(), variables=""):

@@ -34,14 +34,10 @@ class Picker(VBox, ValueWidget):
     def __init__(self, *above):
         self.buttons, self._rules = RadioButtons(options=[], layout={"width": "auto"}), HTML(layout={"display": "none"})
         super().__init__([*above, self.buttons, self._rules])
+        self._name = f"nsd-{self.model_id}"  # the CSS class of this picker's element, unique to it
         self.add_class(self._name)
         self.buttons.observe(self._choose, "value")
         self.observe(self._follow, "value")
-
-    @property
-    def _name(self):
-        """The CSS class of this picker's element, unique to it."""
-        return f"nsd-{self.model_id}"
 
     def _offer(self, options, value, rules):
         """Replace the options, pairs of text and value, select `value`, and draw the options by CSS `rules` (str)."""

@@ -58,17 +58,12 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         System to one of `ROLES`; systems are drawn in this order from the top. A null (`recipes.table.with_null`) is drawn in the
         row of its system.
     """
-    rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
-    table = table.sel(system=list(roles))
-    table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
+    rows = [system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles]
+    table = table.sel(system=list(roles)).assign_coords(row=("system", rows))
+    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows)) + 1.8, across=True, sharey=True)
     order = [role for role in ROLES if role in roles.values()]
-    looks = {"hue_order": order, "palette": [ROLES[role][0] for role in order], "markers": [ROLES[role][1] for role in order]}
-    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
-    for name, ax in panels.items():
-        draw_intervals(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
-        ax.margins(x=0.12)
-    draw_legend(figure)
-    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", metrics)
+    _draw_roles(panels, table, list(roles.values()), order, y="row")
+    _add_legend_and_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", metrics)
     return figure
 
 
@@ -96,9 +91,8 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     for ax in figure.axes[4:]:
         ax.set_xlabel("noise amplitude")
         ax.tick_params(axis="x", rotation=90)
-    draw_legend(figure)
     subtitle = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", subtitle, metrics)
+    _add_legend_and_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", subtitle, metrics)
     return figure
 
 
@@ -142,21 +136,17 @@ def plot_group(table, metrics, *, subjects=None):
         The distinct subjects, all by default; with two or more, a line marks their mean.
     """
     bounds = {"refined": "decoded", "best floor": "floor", "refined, all true": "ceiling"}
-    table = table.sel(system=list(bounds)).assign_coords(role=("system", list(bounds.values())))
+    table, roles = table.sel(system=list(bounds)), list(bounds.values())
     subjects = [str(name) for name in table.subject.values] if subjects is None else subjects
-    colours, markers = zip(*(ROLES[role] for role in bounds.values()), strict=True)
-    looks = {"hue_order": [*bounds.values()], "palette": [*colours], "markers": [*markers]}
     figure, panels = _metric_panels(metrics, 0.5 * table.sizes["subject"] + 2.1, across=True, sharey=True)
-    for name, ax in panels.items():
-        draw_intervals(ax, table.sel(metric=name), x="value", y="subject", hue="role", **looks)
-        if len(subjects) > 1:
+    _draw_roles(panels, table, roles, roles, y="subject")
+    if len(subjects) > 1:
+        for name, ax in panels.items():
             mean = table["mean"].sel(metric=name, system="refined", subject=subjects).mean()
             ax.axvline(mean, color=COLOURS[1], linewidth=1, zorder=0, label="mean of subjects")
-        ax.margins(x=0.12)
-    draw_legend(figure)
     n_subjects = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
     subtitle = f"mean and {100 * table.level:.0f} % interval over images, {n_subjects}"
-    _draw_title(figure, "The refined images of each subject", subtitle, metrics)
+    _add_legend_and_title(figure, "The refined images of each subject", subtitle, metrics)
     return figure
 
 
@@ -173,6 +163,16 @@ def _metric_panels(metrics, height, *, across=False, **shared):
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
-def _draw_title(figure, title, subtitle, metrics):
-    """The title of metric panels, and below it what they show."""
+def _draw_roles(panels, table, roles, order, *, y):
+    """Draw the scores of systems, coloured and marked by their `roles`, one row per `y`; the legend is in `order`."""
+    table = table.assign_coords(role=("system", roles))
+    looks = {"hue_order": order, "palette": [ROLES[role][0] for role in order], "markers": [ROLES[role][1] for role in order]}
+    for name, ax in panels.items():
+        draw_intervals(ax, table.sel(metric=name), x="value", y=y, hue="role", **looks)
+        ax.margins(x=0.12)
+
+
+def _add_legend_and_title(figure, title, subtitle, metrics):
+    """The legend and the title of metric panels, and below the title what they show."""
+    draw_legend(figure)
     figure.suptitle(f"{title}\n{subtitle}; arrows: better{stand_ins(metrics)}")

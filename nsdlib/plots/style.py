@@ -82,8 +82,7 @@ def new_panels(n_rows, n_columns, width, height, **shared):
     """Return a new figure, width by height inches, and its axes (n_rows, n_columns); `shared` is sharex and sharey."""
     import matplotlib.pyplot as plt
 
-    size = (width, height)
-    return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained", **shared)
+    return plt.subplots(n_rows, n_columns, figsize=(width, height), squeeze=False, layout="constrained", **shared)
 
 
 def draw_intervals(ax, table, *, bands=False, **options):

@@ -29,7 +29,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     """Train, set the scaling factor to 1 / sd of the latents, and save below `folder`/vae in diffusers' layout."""
     from diffusers import AutoencoderKL
 
-    images = data.on_device(data.load_scenes("train", cache).images, place.device)
+    images = torch.from_numpy(data.load_scenes("train", cache).images).to(place.device)
     torch.manual_seed(SEED)
     model = AutoencoderKL(**CONFIG).to(place.device, memory_format=torch.channels_last)
     with torch.no_grad():

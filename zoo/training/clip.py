@@ -93,7 +93,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
     model["patch"], model["there"], model["main"] = (nn.Linear(N_FEATURES, n) for n in (48, len(KINDS), N_NAMES))
     place.compile(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
-    images, device = data.on_device(scene_set.small, place.device), place.device
+    images, device = torch.from_numpy(scene_set.small).to(place.device), place.device
     captions = [caption for five in scene_set.captions for caption in five]
     ids = _token_ids(tokenizer, captions).reshape(len(images), 5, N_TOKENS).to(device)
     attributes, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))

@@ -70,13 +70,11 @@ def _draw_chunk(start, *, n_scenes, seed):
     for _ in range(min(CHUNK, n_scenes - start)):
         scene = scenes.sample_scene(rng)
         image = Image.fromarray(scenes.draw(scene))
-        row = {
-            name: np.asarray(image.resize((side, side), Image.BILINEAR)) for name, side in (("images", SIZE), ("small", SMALL))
-        }
+        row = {"images": image.resize((SIZE, SIZE), Image.BILINEAR), "small": image.resize((SMALL, SMALL), Image.BILINEAR)}
         row |= {"attributes": scenes.attributes(scene), "covers": _covers(scene), "captions": captions.describe(scene, rng)}
         for name, value in row.items():
-            rows.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in rows.items()}
+            rows.setdefault(name, []).append(np.asarray(value))
+    return {name: np.stack(values) for name, values in rows.items()}
 
 
 def _covers(scene):
@@ -88,13 +86,8 @@ def _covers(scene):
     return covered.reshape(PATCHES * PATCHES, -1)
 
 
-def on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Move images (n, rows, columns, 3) uint8 to the device, as a tensor for `batch`."""
-    return torch.from_numpy(images).to(device)
-
-
 def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw `size` images and turn them into (size, 3, rows, columns) floats in [-1, 1], channels last."""
+    """Draw `size` of the images (n, rows, columns, 3) uint8: (size, 3, rows, columns) floats in [-1, 1], channels last."""
     rows = torch.randint(len(images), (size,), generator=generator, device=images.device)
     return to_unit(images[rows])
 
@@ -102,7 +95,7 @@ def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.
 def standardise(images, mean, std) -> torch.Tensor:
     """Standardise pixels (0 to 1) by a network's channel means and standard deviations, three each."""
     x = to_unit(images)
-    mean, std = (torch.tensor(numbers, device=x.device)[:, None, None] for numbers in (mean, std))
+    mean, std = x.new_tensor([mean, std])[:, :, None, None]
     return ((x + 1) / 2 - mean) / std
 
 

@@ -25,7 +25,7 @@ N_CODES = 64
 def train(folder: Path, cache: Path, place: optimise.Place):
     """Train all extractors and save them below `folder`."""
     scene_set, seconds = data.load_scenes("train", cache), place.seconds("features") / (len(WIDTHS) + 1)
-    images, targets = (data.on_device(x, place.device) for x in (scene_set.small, scene_set.attributes))
+    images, targets = (torch.from_numpy(x).to(place.device) for x in (scene_set.small, scene_set.attributes))
     folder.mkdir(parents=True, exist_ok=True)
     for k, (name, width) in enumerate(WIDTHS.items()):
         torch.manual_seed(SEED + k)

@@ -1,7 +1,7 @@
 """The judge of the demo zoo: torchvision's ShuffleNet, which names the main object of images of 128 x 128 pixels.
 
-Its training scenes were seen by no other model of the zoo, its architecture is used by none, and no score uses it. So
-reconstructions were not fitted to the features that it recognises.
+No other model of the zoo saw its training scenes or has its architecture, and no score uses it: reconstructions were not fitted
+to the features that it recognises.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def build():
 def train(folder: Path, cache: Path, place: optimise.Place):
     """Train on the judge's own scenes, mirrored, blurred, shifted and noisy, and save below `folder`."""
     scene_set = data.load_scenes("naming", cache)
-    images, kinds = data.on_device(scene_set.images, place.device), torch.from_numpy(scene_set.kinds).to(place.device)
+    images, kinds = (torch.from_numpy(x).to(place.device) for x in (scene_set.images, scene_set.kinds))
     torch.manual_seed(SEED)
     model = build().to(place.device, memory_format=torch.channels_last)
 
@@ -59,9 +59,8 @@ def _view(x, generator):
 @torch.inference_mode()
 def named(folder: Path, images) -> torch.Tensor:
     """Predict the index of the main object's kind in images (n_images, rows, columns, 3) uint8: (n_images,)."""
-    model = build()
+    model = build().eval()
     model.load_state_dict(load_file(folder / "shufflenet.safetensors"))
-    model.eval()
     batches = [images[i : i + 100] for i in range(0, len(images), 100)]
     return torch.cat([model(2 * resample(x, data.SIZE, "antialiased") - 1).argmax(1) for x in batches])
 

@@ -74,8 +74,8 @@ def train(
     """Minimise `loss_of_batch(generator, progress)` and return the model with averaged weights.
 
     Training ends after `n_steps` or `seconds`, whichever comes first; the learning rate decays with whichever is nearer. The
-    state is saved to `checkpoint` every minute, and an interrupted run resumes from it. Batches depend only on seed and step, so
-    a resumed run sees the same batches as an uninterrupted one.
+    state is saved to `checkpoint` every minute. An interrupted run resumes from it, with the same batches: they depend only on
+    seed and step.
     """
     state = _State(model, learning_rate, checkpoint, place.device)
     start = written = time.monotonic()
@@ -121,16 +121,13 @@ class _State:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
-        self._average(min(average, (self.step + 1) / (self.step + 10)))
+        decay = min(average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():  # an exponential moving average of the weights; buffers are copied
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
+            for mean, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+                mean.copy_(buffer)
         value = loss.detach()
         self.loss, self.step = value if self.loss is None else self.loss.lerp(value, 0.02), self.step + 1
-
-    @torch.no_grad()
-    def _average(self, decay):
-        """Update the exponential moving average of the weights; copy the buffers."""
-        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
-        for mean, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            mean.copy_(buffer)
 
     def write(self, checkpoint, spent):
         """Write a checkpoint to a temporary file, then rename it."""

@@ -139,7 +139,7 @@ def _text_weight(n, generator):
 def _encode_scenes(scene_set, folder, cache, device):
     """Encode training scenes: latents, latents of rough images, tokens, and empty tokens; cached by the encoders' hashes."""
     vae, text, vision = (find_files(folder / part) for part in ENCODERS)
-    parts = {"latents": (vae, _encode_latents), "rough": ([*vae, _first_stage(folder)], _encode_rough)}
+    parts = {"latents": (vae, _encode_images), "rough": ([*vae, _first_stage(folder)], _encode_rough)}
     parts |= {"vision": (vision, _encode_vision), "text": (text, _encode_text)}
     inputs, empty = {}, {}
     for name, (weights, encode) in parts.items():
@@ -160,10 +160,6 @@ def _first_stage(folder):
     return folder.parent / "vdvae" / "vdvae.safetensors"
 
 
-def _encode_latents(folder, scene_set, device):
-    return _encode_images(folder, lambda rows: scene_set.images[rows], len(scene_set.images), device), torch.zeros(0)
-
-
 def _encode_rough(folder, scene_set, device):
     """Latents of the images that the first stage decodes from true latents of 15 layers."""
     first_stage = vdvae.load(_first_stage(folder), device)
@@ -172,20 +168,22 @@ def _encode_rough(folder, scene_set, device):
         rough = first_stage.decode(first_stage.encode(scene_set.small[rows], n_layers=N_ROUGH_LAYERS))
         return resize(rough, data.SIZE, "pil bicubic")  # as the second stage reads it
 
-    return _encode_images(folder, draw, len(scene_set.images), device), torch.zeros(0)
+    return _encode_images(folder, scene_set, device, draw)
 
 
 @torch.inference_mode()
-def _encode_images(folder, images, n_images, device):
+def _encode_images(folder, scene_set, device, draw=None):
+    """Latents of the scenes, or of the images that `draw` makes of a slice of them; there are no empty tokens."""
     from diffusers import AutoencoderKL
 
     vae = load_diffusers(AutoencoderKL, folder / "vae").to(device)
     latents = []
-    for i in trange(0, n_images, 50, desc="encoding images", mininterval=10):
-        pixels = data.to_unit(images(slice(i, i + 50))).to(device)
+    for i in trange(0, len(scene_set.images), 50, desc="encoding images", mininterval=10):
+        rows = slice(i, i + 50)
+        pixels = data.to_unit(draw(rows) if draw else scene_set.images[rows]).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             latents.append(vae.encode(pixels).latent_dist.mean.half().cpu())
-    return torch.cat(latents) * vae.config.scaling_factor
+    return torch.cat(latents) * vae.config.scaling_factor, torch.zeros(0)
 
 
 def _encode_vision(folder, scene_set, device):
@@ -220,16 +218,16 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     """
     model, embedder = diffusion.load(folder), clip.load(folder)
     scene_set = data.load_scenes("validation", cache)
-    images = scene_set.images[:N_MEASURED]
-    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(scene_set.small[:N_MEASURED])
+    images, small, kinds = (part[:N_MEASURED] for part in (scene_set.images, scene_set.small, scene_set.kinds))
+    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(small)
     first_stage = vdvae.load(_first_stage(folder))
-    rough = first_stage.decode(first_stage.encode(scene_set.small[:N_MEASURED], n_layers=N_ROUGH_LAYERS))
+    rough = first_stage.decode(first_stage.encode(small, n_layers=N_ROUGH_LAYERS))
     demo = load_run("demo")
     settings = {name: getattr(demo, name) for name in provenance.REFINING}
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **settings)
     quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
     for name, pictures in {"rough": rough, "refined": refined}.items():
-        quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", pictures, scene_set.kinds[:N_MEASURED])
+        quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", pictures, kinds)
     return quality
 
 

@@ -31,7 +31,7 @@ DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 
 def train(folder: Path, cache: Path, place: optimise.Place):
     """Train and save `vdvae.safetensors` and `hyperparameters.json` below `folder`."""
-    images = data.on_device(data.load_scenes("train", cache).small, place.device)
+    images = torch.from_numpy(data.load_scenes("train", cache).small).to(place.device)
     torch.manual_seed(SEED)
     model = vdvae.VDVAE(HYPERPARAMETERS)
     _initialise(model)
@@ -105,8 +105,5 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Mean pixel correlation of validation scenes with images decoded from true latents of 15 and 31 layers."""
     model = vdvae.load(folder / "vdvae.safetensors")
     images = data.load_scenes("validation", cache).small[:128]
-    result = {}
-    for n_layers in (15, 31):
-        decoded = model.decode(model.encode(images, n_layers=n_layers))
-        result[f"pixcorr_{n_layers}_layers"] = float(pixcorr(images, decoded).mean())
-    return result
+    decoded = {n_layers: model.decode(model.encode(images, n_layers=n_layers)) for n_layers in (15, 31)}
+    return {f"pixcorr_{n_layers}_layers": float(pixcorr(images, made).mean()) for n_layers, made in decoded.items()}
