@@ -69,7 +69,7 @@ def forecast_table(root):
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}
         column |= {f"{SUBJECT}, all": hours[SUBJECT].sum(), "four subjects, one machine": spread(totals, 1)}
         column |= {f"four subjects, {N_NODES} such machines": spread(totals, N_NODES)}
-        label = f"{machine}, {day}{rehearsal.left_out(table, *inputs[SUBJECT])}"
+        label = f"{machine}, {day}{rehearsal.missing_stages(table, *inputs[SUBJECT])}"
         columns[label] = {stage: f"{value:.3g}" for stage, value in column.items()}
     if not columns:
         return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this table."

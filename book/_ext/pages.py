@@ -16,7 +16,7 @@ from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
 from nsdlib.plots.style import STAND_IN, measures, use_style
-from nsdlib.store.shipped import beside
+from nsdlib.store.shipped import shipped_like
 from nsdlib.store.store import Store
 from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, sources, systems
@@ -62,7 +62,7 @@ def _who(stores):
             f"- `{name}`: {subject}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
         )
-        lines += [f"- shipped beside `{name}`: {shipped}" for shipped in beside(run).values()]
+        lines += [f"- shipped beside `{name}`: {shipped}" for shipped in shipped_like(run).values()]
     return "\n".join(lines)
 
 
@@ -176,7 +176,7 @@ def _with_shipped(stores, artifact):
     """The stores that have an artifact, each followed by the shipped results of similar runs with fully trained networks."""
     with_shipped = {}
     for name, store in stores.items():
-        with_shipped |= {name: store} | beside(store.run)
+        with_shipped |= {name: store} | shipped_like(store.run)
     return {name: store for name, store in with_shipped.items() if store.has(artifact)}
 
 

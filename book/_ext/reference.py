@@ -4,11 +4,11 @@ import importlib
 import inspect
 
 from book._ext.state import write_if_changed
-from nsdlib.store.sources import face
+from nsdlib.store.sources import public_names
 
 FOLDER = "reference"  # below book/
-WINGS = ("params", "core", "data", "twin", "study", "store", "run", "plots")
-NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # names of the pages
+SUBPACKAGES = ("params", "core", "data", "twin", "study", "store", "run", "plots")
+NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *SUBPACKAGES))  # names of the pages
 INTRO = """# Reference
 
 The public names of each subpackage, for example `from nsdlib.core import Ridge`. A subpackage imports only from those above it,
@@ -22,8 +22,8 @@ and `core` imports nothing else of nsdlib. Shapes use these names of axes:
 
 def pages() -> dict[str, str]:
     """Make all pages of the reference, {name below `book/`: Markdown}; the first is the index of the subpackages."""
-    subpackages = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
-    rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in WINGS]
+    subpackages = {f"{FOLDER}/{wing}": _page(wing) for wing in SUBPACKAGES}
+    rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in SUBPACKAGES]
     return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | subpackages
 
 
@@ -38,7 +38,7 @@ def write(root):
 def exported(wing) -> dict[str, list[str]]:
     """Return {module: its public names} of a subpackage, sorted by module."""
     package = importlib.import_module(f"nsdlib.{wing}")
-    homes, modules = face(package.__name__), {}
+    homes, modules = public_names(package.__name__), {}
     for name in package.__all__:
         module = f"{package.__name__}.{homes[name]}" if name in homes else package.__name__
         modules.setdefault(module, []).append(name)

@@ -18,7 +18,7 @@ from nsdlib.plots.interactive import image
 from nsdlib.plots.style import COLOURS, REFERENCE, draw_intervals, measures, new_panels
 from nsdlib.run import publish
 from nsdlib.study import floors, statistics
-from nsdlib.study.controls import NO_LEAK, prices
+from nsdlib.study.controls import NO_LEAK, leak_gains
 from nsdlib.study.selection import at_percentiles, mean_rank
 from nsdlib.twin.calibration import explained
 from nsdlib.twin.simulate import load_truth
@@ -75,7 +75,7 @@ def leaky(store, **bootstrap):
         for name, badge in badges.items()
     )
     text = f"It marked {n_marked} of {len(planted)} planted leaks, and called the decoder without one {clean}."
-    gains = prices(values, measures(store.run), **bootstrap)
+    gains = leak_gains(values, measures(store.run), **bootstrap)
     label = measures(store.run)["clip"].label
     if (pair := (f"{RENORMALISED} - {NO_LEAK}", label)) in gains.index:
         gain = gains.loc[pair]

@@ -18,7 +18,7 @@ PUBLISHED_ALPHAS = {  # penalties: Veronese et al. 2025, section 3.3.2; the publ
     "paper": {"latents": 50_000.0, "text": 50_000.0, "vision": 50_000.0},
     "brain_diffuser": {"latents": 50_000.0, "text": 100_000.0, "vision": 60_000.0},
 }
-CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
+SELECTION_TARGETS = 8192  # enough to choose one penalty for all
 HELD_OUT_IMAGES = 500  # enough to estimate a standard deviation to 3 %
 KERNEL_ROWS = 512  # rows of targets, or of a symmetric kernel, processed at a time; half of the kernel is mirrored
 KERNEL_VOXELS = 2048  # voxels summed in float32 before the sum is added in float64
@@ -37,8 +37,8 @@ class Moments:
     def of(cls, values: np.ndarray) -> "Moments":
         """Compute the moments over the rows of (n_images, n_targets), in float64 and in blocks of targets."""
         moments = np.empty((2, values.shape[1]), dtype=np.float32)
-        for start in range(0, values.shape[1], CHOOSING_TARGETS):
-            part = slice(start, start + CHOOSING_TARGETS)
+        for start in range(0, values.shape[1], SELECTION_TARGETS):
+            part = slice(start, start + SELECTION_TARGETS)
             moments[:, part] = values[:, part].mean(0, dtype=np.float64), values[:, part].std(0, dtype=np.float64)
         return cls(*moments)
 
@@ -157,7 +157,7 @@ class Ridge:
         if len(Y) < 2:
             raise ValueError(f"a ridge needs at least two training images, to predict one from the other, got {len(Y)}")
         if len(self.alphas) > 1:
-            subset = self._tensor(Y[:, :: -(-Y.shape[1] // CHOOSING_TARGETS)])
+            subset = self._tensor(Y[:, :: -(-Y.shape[1] // SELECTION_TARGETS)])
             self.errors = _leave_one_out_errors(kernel, subset - subset.mean(0), self.alphas)
         self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
         kernel.diagonal().add_(self.alpha)

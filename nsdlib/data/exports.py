@@ -9,7 +9,16 @@ from nsdlib import __version__
 from nsdlib.core.glm.results import PERCENT
 from nsdlib.data.formats.glmsingle import DESIGN, TYPES
 from nsdlib.data.formats.layouts import CONDITIONS
-from nsdlib.data.formats.series import as_json, as_mask, beside, describe, refuse_existing, write_maps, write_session, write_table
+from nsdlib.data.formats.series import (
+    as_json,
+    as_mask,
+    atomic_folder,
+    describe,
+    refuse_existing,
+    write_maps,
+    write_session,
+    write_table,
+)
 from nsdlib.data.glm_sessions import BETAS
 from nsdlib.data.nsd import write as nsd_write
 
@@ -65,7 +74,7 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
     targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
     refuse_existing(targets.values())
     for session, target in targets.items():
-        with beside(folder) as partial:
+        with atomic_folder(folder) as partial:
             _write_type(partial / f"{TYPES[kind[-1].upper()]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
             design = _design_info(subject, session)
             np.save(partial / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
@@ -89,7 +98,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     text = as_json(description | {"GeneratedBy": [{"Name": "nsdlib", "Version": __version__}]})
     refuse_existing([target, *([description_file] if description_file.exists() and not _is_ours(description_file) else [])])
     stem, written = f"sub-{label}_task-images", []
-    with beside(folder) as partial:
+    with atomic_folder(folder) as partial:
         mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
         write_maps(partial / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
         shown = subject.image_ids[found.trial.values]

@@ -50,7 +50,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
         print(listing(plans, folder, each=True))
         problems = [plan.problem for plan in plans if plan.problem and not plan.unanswered]
     else:
-        with alone(folder):
+        with locked(folder):
             plans = survey(files, folder, verify=verify, patience=patience)
             print(listing(plans, folder, each=False))
             problems = download(plans, folder, patience=patience)
@@ -200,7 +200,7 @@ def _in_threads(function, items, server):
 
 
 @contextmanager
-def alone(folder):
+def locked(folder):
     """Lock the folder, created if missing, against other downloads."""
     with ExitStack() as stack:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from nsdlib.core.files import some
 from nsdlib.core.glm import hrf
 from nsdlib.core.glm.checks import check_confounds
-from nsdlib.core.glm.denoise import check_runs, find_repeats, left_out, tail_threshold
+from nsdlib.core.glm.denoise import check_runs, find_repeats, skipped_steps, tail_threshold
 from nsdlib.core.glm.design import make_run_designs
 from nsdlib.core.glm.options import GLMOptions, flatten_space
 from nsdlib.core.glm.results import VARIABLES, name_axes
@@ -82,7 +82,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
                 "thresholds, n_pcs=0, or glm_engine: nsdlib, which continues and says what it left out."
             ) from error
     notes = _late(designs, hrf.canonical(tr, options.duration) if canonical is None else canonical)
-    return _as_dataset(results, options, notes=notes + ([] if find_repeats(designs) else left_out(options)))
+    return _as_dataset(results, options, notes=notes + ([] if find_repeats(designs) else skipped_steps(options)))
 
 
 def _late(designs, canonical):

@@ -20,7 +20,7 @@ from nsdlib.data.subject import open_subject
 from nsdlib.recipes.brain import as_target
 from nsdlib.recipes.recipe import MODELS
 from nsdlib.store.sources import clip_files, clip_folder, file_hash
-from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
+from nsdlib.store.zoo import extra_models, load_embedder, load_stable_diffusion, load_stable_text, path
 from nsdlib.study.reconstruction import KINDS, TwoStages, flat
 
 LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # for vectors of length 1, whose squares sum to the number of images
@@ -52,7 +52,7 @@ class Pictures:
     """
 
     def __init__(self, run, store):
-        for name in asked_for(run):
+        for name in extra_models(run):
             path(run, name)  # before anything is fitted
         self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
         self._subject, self._store = open_subject(run), store

@@ -11,12 +11,12 @@ from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.subject import open_subject
-from nsdlib.store.zoo import asked_for
+from nsdlib.store.zoo import extra_models
 from nsdlib.twin.marker import MARKER
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of the CUDA context
-MARGIN, AROUND = 1.25, 1.5e9  # a job requests this factor, plus these bytes for the programs around the kernel
+MARGIN, OVERHEAD = 1.25, 1.5e9  # a job requests this factor, plus these bytes for the programs around the kernel
 GLM_BYTES = 34e3  # bytes per voxel: book/measured.md, 6.3 GiB at the peak for 200,000
 IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # fractions of a volume's voxels
 SIMULATED_SESSION = 1e8  # bytes on disk
@@ -122,12 +122,12 @@ def job_memory(run, sizes, name):
     programs around the kernel.
     """
     peak = notebook_needs(run, sizes, name, is_gpu=run.device == "cuda").memory
-    return peak, MARGIN * peak + AROUND
+    return peak, MARGIN * peak + OVERHEAD
 
 
 def simulation_memory(run):
     """Return the bytes to request for simulating the subject of a run: two copies of its trials over the whole volume."""
-    return BASE + AROUND + 8 * run.n_sessions * nsd.N_SESSION_TRIALS * int(np.prod(run.simulation.shape))
+    return BASE + OVERHEAD + 8 * run.n_sessions * nsd.N_SESSION_TRIALS * int(np.prod(run.simulation.shape))
 
 
 def data_bytes(run):
@@ -203,7 +203,7 @@ def _systems(run, a, models):
     """
     per_recipe = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
     needs = replace(_stages(run, a, models), disk=len(run.recipes) * per_recipe, lower="recipes")
-    if not asked_for(run):
+    if not extra_models(run):
         return needs
     tokens, weights = 2 * a.n_images * models.n_text, STABLE_DIFFUSION
     needs = replace(needs, memory=needs.memory + tokens, disk=needs.disk + tokens)

@@ -27,7 +27,7 @@ from nsdlib.twin.marker import check_subject
 
 SPARE = 0.2e9  # bytes of disk space required beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # results of a check of the data; any other result means that it was not possible
-SHOWN = 8  # missing files that are listed by name
+N_LISTED = 8  # missing files that are listed by name
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _data(run):
         return Finding("data", False, str(error))
     if not missing:
         return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, no file is missing")
-    more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    more = f"\n     and {len(missing) - N_LISTED} more" if len(missing) > N_LISTED else ""
     remedy = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files at these paths."
     if run.section:
         remedy = f"Get them, or correct the section {run.section} of params/{run.name}.yaml."
@@ -226,7 +226,7 @@ def _data(run):
         remedy += " Only notebook 01 reads these."
     if run.simulation:
         remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`."
-    return Finding("data", False, f"{len(missing)} files are missing:{_listed(missing[:SHOWN])}{more}", remedy)
+    return Finding("data", False, f"{len(missing)} files are missing:{_listed(missing[:N_LISTED])}{more}", remedy)
 
 
 def _weights(run):

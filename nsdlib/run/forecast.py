@@ -138,11 +138,11 @@ def run_hours(run, table, sizes):
 
     estimate = np.nan, f"`nsdlib rehearse {run.name}` measures it"
     for stages, machine, day in rehearsal.saved(run.root):
-        hours, left_out = rehearsal.subject_hours(stages, run, sizes).sum(), rehearsal.left_out(stages, run, sizes)
+        hours, missing_stages = rehearsal.subject_hours(stages, run, sizes).sum(), rehearsal.missing_stages(stages, run, sizes)
         if machine == machine_name(run.device):
-            return hours, f"rehearsal, {day}{left_out}"
+            return hours, f"rehearsal, {day}{missing_stages}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            estimate = hours, f"rehearsal on {machine}, {day}{left_out}"
+            estimate = hours, f"rehearsal on {machine}, {day}{missing_stages}"
     return estimate
 
 

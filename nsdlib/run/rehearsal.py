@@ -25,7 +25,7 @@ from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
 from nsdlib.run.rates import entry, machine_name, seconds_of
-from nsdlib.store.zoo import asked_for
+from nsdlib.store.zoo import extra_models
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux: peak memory, and its reset
@@ -102,7 +102,7 @@ def subject_hours(table, run, sizes):
     return pd.Series(needed) / table["a second"] / 3600
 
 
-def left_out(table, run, sizes) -> str:
+def missing_stages(table, run, sizes) -> str:
     """Name the stages that a subject needs but the table lacks, as the end of a sentence, or return an empty string."""
     names = [name for name, stage in STAGES.items() if name not in table.index and stage.needed(run, sizes)]
     return f", without {', '.join(names)}" if names else ""
@@ -264,7 +264,7 @@ def _walk(run, sizes, device, n_images, *, build=full_size.build_second_stage):
     settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, "unconditional": second.unconditional}
     settings["conditions"] = [tokens.expand(n_images, -1, -1) for tokens in second.unconditional]
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
-        seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device)
+        seconds = _timed(lambda: diffusion.denoise_latents(second.unet, scheduler, x, **settings, progress=progress), device)
     return n_images * len(steps), seconds
 
 
@@ -290,6 +290,6 @@ STAGES = {
     "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_DECODED * sizes.n_test, _decode),
     "diffusion: in and out of latents": Stage("images", _n_refined, _autoencode),
     "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * n_walked(run), _walk),
-    "Stable Diffusion: steps": Stage("image steps", lambda run, sizes: TAKAGI * sizes.n_test * bool(asked_for(run)), _walk_sd),
+    "Stable Diffusion: steps": Stage("image steps", lambda run, sizes: TAKAGI * sizes.n_test * bool(extra_models(run)), _walk_sd),
     "eight scores": Stage("images", _n_scored, _score),
 }

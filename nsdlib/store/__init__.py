@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "artifact": ["DamagedArtifact", "MissingArtifact", "StoreFull"],
-        "shipped": ["beside"],
+        "shipped": ["shipped_like"],
         "store": ["Store"],
         "zoo": ["load_diffusion", "load_embedder", "load_extractors", "load_scorer", "load_vdvae"],
     },

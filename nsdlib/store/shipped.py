@@ -84,7 +84,7 @@ class Shipped:
         )
 
 
-def beside(run):
+def shipped_like(run):
     """Return the shipped results of runs like this one, to show beside its own (dict of str to Shipped)."""
     results = [Shipped(file.parent) for file in sorted((run.root / PLACE).glob(f"*/{ABOUT}"))]
     return {shipped.about["run"]["name"]: shipped for shipped in results if shipped.about["run"]["like"] == run.name}

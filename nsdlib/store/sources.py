@@ -63,7 +63,7 @@ def _homes(module, name):
     """Where an imported name comes from: itself a submodule, exported by the package from a submodule, or in the module."""
     if not _file(module):
         return set()
-    submodule, table = f"{module}.{name}", face(module)
+    submodule, table = f"{module}.{name}", public_names(module)
     homes = {submodule} if _file(submodule) else set()
     if name in table:
         homes.add(f"{module}.{table[name]}:{name}")
@@ -71,7 +71,7 @@ def _homes(module, name):
 
 
 @cache
-def face(package) -> dict[str, str]:
+def public_names(package) -> dict[str, str]:
     """Return {public name: submodule that defines it} of a package, from its `lazy_loader.attach`."""
     if _file(package).name != "__init__.py":
         return {}
@@ -98,7 +98,8 @@ def _imports(module, name):
     """The imports of a module, or only those of its function `name` if there is one."""
     tree = _tree(module)
     functions = [node for node in tree.body if getattr(node, "name", None) == name]
-    homes = {f"{module}.{home}" for home in face(module).values()}  # importing a package gives access to all its public names
+    # importing a package gives access to all its public names
+    homes = {f"{module}.{home}" for home in public_names(module).values()}
     return imported(functions or [tree]) | homes
 
 

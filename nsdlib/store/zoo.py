@@ -148,7 +148,7 @@ STABLE_DIFFUSION = _of_hub(  # sizes computed from the tensors in float32; sizes
 )
 
 
-def asked_for(run) -> dict[str, Weights]:
+def extra_models(run) -> dict[str, Weights]:
     """Published models that the run's recipes generate images with, besides the zoo's: Stable Diffusion 1.4, or none."""
     models = [_recipe_value(run, name, "generator", "model") for name in run.recipes] if run.zoo == "paper" else []
     return {"stable_diffusion": STABLE_DIFFUSION} if "stable_diffusion" in models else {}
@@ -164,7 +164,7 @@ def _recipe_value(run, recipe, *keys):
 
 def models(run) -> dict[str, Weights]:
     """Every model that a run needs, by name: those of its zoo, and published ones that its recipes use."""
-    return ZOOS[run.zoo] | asked_for(run)
+    return ZOOS[run.zoo] | extra_models(run)
 
 
 def root(run) -> Path:
@@ -188,7 +188,7 @@ def path(run, name: str) -> Path:
 
 def files(run) -> list[File]:
     """Every file of the published weights below the run's folder of weights, including those that its recipes use."""
-    folder, entries = Path(run.weights) / "paper", ZOOS["paper"] | asked_for(run)
+    folder, entries = Path(run.weights) / "paper", ZOOS["paper"] | extra_models(run)
     return [file for name, entry in entries.items() for file in entry.files(folder, name)]
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from nsdlib.params import usable_runs
-from nsdlib.store.shipped import beside
+from nsdlib.store.shipped import shipped_like
 from nsdlib.store.store import Store
 from nsdlib.study import floors, statistics
 
@@ -155,7 +155,7 @@ def ready(run):
 
 def complete(stores):
     """Return the shipped results of finished networks for each run of `ready` (dict of dict of Shipped)."""
-    return {name: beside(store.run) for name, store in stores.items()}
+    return {name: shipped_like(store.run) for name, store in stores.items()}
 
 
 def measure(stores, finished=None, **bootstrap):

@@ -71,7 +71,7 @@ def gains_by_decoder(values, metrics, **bootstrap):
     return gains.assign(**{"% of the second's": 100 * gains["mean"] / baselines})
 
 
-def prices(values, metrics, **bootstrap):
+def leak_gains(values, metrics, **bootstrap):
     """Compute the gain from each leak of `values` (leak, metric, test_image), by `statistics.differences` of `LEAK_PAIRS`.
 
     A leak that leaves every score unchanged is left out, because there is nothing to test.

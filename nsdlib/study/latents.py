@@ -70,7 +70,7 @@ def error_differences(errors, pairs, **bootstrap):
     return statistics.differences(values, pairs, along="decoder", **bootstrap)
 
 
-def answers(ablation, pairs=PAIRS, **bootstrap):
+def decoder_verdicts(ablation, pairs=PAIRS, **bootstrap):
     """Decide which decoder of each pair in the artifact `ablation` is better, if training of both has finished.
 
     A DataFrame of text by (pair, measure): the difference of the errors (mean over seeds, negative if the first is better) with

@@ -35,13 +35,13 @@ class Report:
     """Result of `lint`."""
 
     # perturbation to the largest change in predictions of the checked images, in standard deviations of all predictions
-    moved: dict[str, float]  # infinite where a prediction is not finite
+    changes: dict[str, float]  # infinite where a prediction is not finite
     n_checked: int  # images whose predictions were compared
 
     @property
     def kind(self) -> str:
         """One of `KINDS`."""
-        leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
+        leaks = [change for change, distance in self.changes.items() if not distance <= TOLERANCE]
         if REPEATED in leaks:
             return "differs from call to call"
         if not leaks:
@@ -49,8 +49,8 @@ class Report:
         return "reads test labels" if any(change.startswith("labels") for change in leaks) else "transductive"
 
     def __str__(self):
-        worst = max(self.moved, key=self.moved.get)
-        distance = self.moved[worst]
+        worst = max(self.changes, key=self.changes.get)
+        distance = self.changes[worst]
         moved = "no finite prediction" if np.isinf(distance) else f"predictions moved by {distance:.1g} sd at most"
         return f"{self.kind}: {moved} ({worst}; {self.n_checked} images checked)"
 

@@ -83,7 +83,7 @@ class TwoStages:
         """Refine rough images with tokens of both `KINDS`; `changed` replaces settings of the run."""
         return self._refine(rough, *(tokens[kind] for kind in KINDS), image_ids=ids, **self.settings | changed)
 
-    def alone(self, latents, tokens, ids, k) -> np.ndarray:
+    def refine_one(self, latents, tokens, ids, k) -> np.ndarray:
         """Compute the refined image of row `k` by itself, without the store and the other images."""
         row = slice(k, k + 1)
         rough = self.vdvae.decode(latents[row], seed=self.seed, image_ids=ids[row])

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from book._ext import reference
-from nsdlib.store.sources import face
+from nsdlib.store.sources import public_names
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def pages():
     return reference.pages()
 
 
-@pytest.mark.parametrize("wing", reference.WINGS)
+@pytest.mark.parametrize("wing", reference.SUBPACKAGES)
 def test_a_page_documents_every_public_name_of_its_wing(pages, wing):
     package = importlib.import_module(f"nsdlib.{wing}")
     documented = {
@@ -29,13 +29,13 @@ def test_a_page_documents_every_public_name_of_its_wing(pages, wing):
 
 
 def test_a_hundred_names_or_so_are_public():
-    n_names = sum(len(importlib.import_module(f"nsdlib.{wing}").__all__) for wing in reference.WINGS)
+    n_names = sum(len(importlib.import_module(f"nsdlib.{wing}").__all__) for wing in reference.SUBPACKAGES)
     assert 60 <= n_names <= 150
 
 
-@pytest.mark.parametrize("wing", [wing for wing in reference.WINGS if wing != "params"])
+@pytest.mark.parametrize("wing", [wing for wing in reference.SUBPACKAGES if wing != "params"])
 def test_a_face_names_what_its_modules_define(wing):
-    for name, module in face(f"nsdlib.{wing}").items():
+    for name, module in public_names(f"nsdlib.{wing}").items():
         file = ROOT.joinpath("nsdlib", wing, *module.split(".")).with_suffix(".py")
         defined = {getattr(node, "name", None) for node in ast.parse(file.read_text()).body}
         targets = [target for node in ast.parse(file.read_text()).body for target in getattr(node, "targets", ())]
@@ -44,7 +44,7 @@ def test_a_face_names_what_its_modules_define(wing):
 
 
 def test_the_page_of_wings_names_each(pages):
-    assert all(f"[`nsdlib.{wing}`]({wing}.md)" in pages["reference/index"] for wing in reference.WINGS)
+    assert all(f"[`nsdlib.{wing}`]({wing}.md)" in pages["reference/index"] for wing in reference.SUBPACKAGES)
 
 
 def test_only_what_changed_is_written(tmp_path):

@@ -64,7 +64,7 @@ def test_published_trajectory(dual, case):
     assert (add_at, steps[0], len(steps)) == (741, 721, 37)
     x = scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2))
     torch.testing.assert_close(x, case["noised_at_741"], atol=1e-5, rtol=0)
-    result = diffusion.guided_walk(
+    result = diffusion.denoise_latents(
         dual, scheduler, x, steps=steps, conditions=(case["text"], case["vision"]),
         unconditional=(case["text_unconditional"], case["vision_unconditional"]), guidance=case["guidance"],
         text_weight=case["mix_text"],
@@ -122,7 +122,7 @@ def test_walk_equals_separate_passes_of_the_plain_unet(dual, case):
 def walked_by(dual, scheduler, case, *, n_steps, text_weight=0.4):
     """From the case's noised latent, strength 0.75."""
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=n_steps)
-    return diffusion.guided_walk(
+    return diffusion.denoise_latents(
         dual, scheduler, scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2)), steps=steps,
         conditions=(case["text"], case["vision"]), guidance=case["guidance"], text_weight=text_weight,
         unconditional=(case["text_unconditional"], case["vision_unconditional"]),
@@ -164,7 +164,7 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
                 return torch.cat([x, x]) * (1 - signal[t]).sqrt() / sd[t] ** 2
 
         conditions = (torch.zeros(64, 1, 1),) * 2
-        walked = diffusion.guided_walk(
+        walked = diffusion.denoise_latents(
             BestPrediction(), scheduler, x, steps=steps, conditions=conditions, unconditional=empty, guidance=3.0, text_weight=0.5
         )
         return ((walked / x).mean() - sd[0] / sd[add_at]).abs().item()

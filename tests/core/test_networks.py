@@ -227,7 +227,7 @@ def test_targets_are_centred_and_scaled_by_blocks_as_at_once(monkeypatch, plante
     X, Y, X_test, _ = planted
     Y = Y * np.linspace(1, 9, 12, dtype=np.float32)
     whole = networks.make("gru", max_epochs=2).fit(X, Y)
-    monkeypatch.setattr(ridge, "CHOOSING_TARGETS", 5)
+    monkeypatch.setattr(ridge, "SELECTION_TARGETS", 5)
     before = Y.copy()
     parts = networks.make("gru", max_epochs=2).fit(X, Y)
     assert np.array_equal(Y, before) and parts.scale == pytest.approx(Y.std(dtype=np.float64), rel=1e-6)

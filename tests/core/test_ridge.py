@@ -151,7 +151,7 @@ def test_of_many_images_some_are_left_out(problem, monkeypatch):
 
 def test_of_many_targets_some_choose(problem, monkeypatch):
     X, Y, _ = problem
-    monkeypatch.setattr(ridge, "CHOOSING_TARGETS", 4)
+    monkeypatch.setattr(ridge, "SELECTION_TARGETS", 4)
     np.testing.assert_allclose(Ridge([1.0, 300.0]).fit(X, Y).errors, Ridge([1.0, 300.0]).fit(X, Y[:, ::3]).errors)
 
 

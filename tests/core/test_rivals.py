@@ -10,7 +10,7 @@ from nsdlib.core.random import generators, normal
 from nsdlib.core.rivals import NAMES, make, mindeye
 from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
 from nsdlib.core.rivals.decoder import Batches, Best, Steps, hold_out
-from nsdlib.core.rivals.mappers import LineNetwork, VolumeConvolution, VolumePool, contrast, likeness
+from nsdlib.core.rivals.mappers import LineNetwork, VolumeConvolution, VolumePool, contrastive_loss, similarity_loss
 from nsdlib.core.rivals.mindeye import soft_tau
 from nsdlib.core.rivals.prior import Prior, cosine_schedule
 from nsdlib.core.scores.retrieval import retrieval
@@ -84,7 +84,7 @@ def test_gradients_of_losses_are_those_of_finite_differences(batch):
     given = predicted.requires_grad_(), true.requires_grad_()
     assert torch.autograd.gradcheck(lambda p, t: bimixco(p, t, share, partner, tau=0.2), given)
     assert torch.autograd.gradcheck(lambda p, t: soft_clip(p, t, tau=0.2), given)
-    assert torch.autograd.gradcheck(contrast, given) and torch.autograd.gradcheck(likeness, given)
+    assert torch.autograd.gradcheck(contrastive_loss, given) and torch.autograd.gradcheck(similarity_loss, given)
 
 
 def test_limits_of_losses(batch):
@@ -96,7 +96,7 @@ def test_limits_of_losses(batch):
     assert soft_clip(3 * true, true, tau=1e-3).item() == pytest.approx(0, abs=1e-12)
     assert bimixco(3 * true, true, whole, partner, tau=1e-3).item() == pytest.approx(0, abs=1e-12)
     assert soft_clip(true.roll(1, 0), true, tau=1e-3) > 100
-    assert likeness(true, true).item() == pytest.approx(0, abs=1e-12)
+    assert similarity_loss(true, true).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_patterns_are_mixed_by_their_shares(batch):

@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_written_is_named(world, monkeypatch):
 
 
 def test_two_downloads_into_one_folder_are_refused(world):
-    with fetch.alone(world.data), pytest.raises(RuntimeError, match="Another download is running in"):
+    with fetch.locked(world.data), pytest.raises(RuntimeError, match="Another download is running in"):
         fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
     fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
 
@@ -227,7 +227,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
         "folder", "here", "CC BY-NC 4.0", f"{address}/nsddata", parts=(("experiments/nsd/nsd_expdesign.mat", 1),)
     )
     monkeypatch.setitem(zoo.ZOOS, "paper", entries)
-    monkeypatch.setattr(zoo, "asked_for", lambda run: {"stable_diffusion": folder})  # as a recipe of the run would
+    monkeypatch.setattr(zoo, "extra_models", lambda run: {"stable_diffusion": folder})  # as a recipe of the run would
     assert main(["fetch", "weights"]) == 0
     said = capsys.readouterr().out
     assert "one (licence MIT): 1 files" in said and "stable_diffusion (licence CC BY-NC 4.0)" in said
@@ -239,7 +239,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
 def test_weights_that_do_not_have_the_hash_in_their_name_are_refused(project, world, monkeypatch, capsys):
     entry = zoo.Weights("features/one-00000000.pth", "here", "MIT", f"{world.proxy.address}/{SMALL}", 0, "00000000")
     monkeypatch.setitem(zoo.ZOOS, "paper", {"one": entry})
-    monkeypatch.setattr(zoo, "asked_for", lambda run: {})
+    monkeypatch.setattr(zoo, "extra_models", lambda run: {})
     monkeypatch.setattr(fetch, "Patience", lambda **_: QUICK)
     assert main(["fetch", "weights"]) == 1
     assert "the hash in its name is 00000000" in capsys.readouterr().err

@@ -138,9 +138,11 @@ def test_a_recipes_file_says_whether_stable_diffusion_is_asked_for(project):
         ("generator: [\n", False),
     ):
         own.write_text(text)
-        assert bool(zoo.asked_for(load_run("subj01", recipes=["veronese", "own"]))) is is_asked
-    assert zoo.asked_for(load_run("subj01", recipes=["takagi_intercept"])) == {"stable_diffusion": zoo.STABLE_DIFFUSION}
-    assert zoo.asked_for(load_run("demo", recipes=["takagi"])) == {} == zoo.asked_for(load_run("subj01", recipes=["nowhere"]))
+        assert bool(zoo.extra_models(load_run("subj01", recipes=["veronese", "own"]))) is is_asked
+    assert zoo.extra_models(load_run("subj01", recipes=["takagi_intercept"])) == {"stable_diffusion": zoo.STABLE_DIFFUSION}
+    assert (
+        zoo.extra_models(load_run("demo", recipes=["takagi"])) == {} == zoo.extra_models(load_run("subj01", recipes=["nowhere"]))
+    )
 
 
 def test_stable_diffusion_counts_in_what_notebook_10_needs():

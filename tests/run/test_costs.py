@@ -134,7 +134,7 @@ def test_a_job_asks_for_the_count_with_a_margin_and_for_the_models_unless_a_gpu_
     run, notebook = load_run("subj01"), "05_two_stage_reconstruction"
     for name in [*costs.COUNTED, "99_of_somebody"]:
         memory = costs.notebook_needs(run, SIZES, name, is_gpu=False).memory
-        assert costs.job_memory(run, SIZES, name) == (memory, costs.MARGIN * memory + costs.AROUND)
+        assert costs.job_memory(run, SIZES, name) == (memory, costs.MARGIN * memory + costs.OVERHEAD)
     on_gpu = costs.job_memory(run.model_copy(update={"device": "cuda"}), SIZES, notebook)[0]
     assert costs.job_memory(run, SIZES, notebook)[0] - on_gpu == costs.ZOOS["paper"].weights
 

@@ -56,7 +56,9 @@ def test_missing_files_of_a_real_subject_are_named(project):
     data = found(load_run("subj01"), "data")
     assert not data.fine and "files are missing" in data.found and "nsd_stimuli.hdf5" in data.found
     assert (
-        "more" in data.found and data.found.count("\n") <= doctor.SHOWN + 1 and "`nsdlib fetch nsd --run subj01`" in data.remedy
+        "more" in data.found
+        and data.found.count("\n") <= doctor.N_LISTED + 1
+        and "`nsdlib fetch nsd --run subj01`" in data.remedy
     )
 
 

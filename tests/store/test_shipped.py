@@ -11,7 +11,7 @@ from conftest import ROOT
 from nsdlib.cli import main
 from nsdlib.core.files import atomic_write
 from nsdlib.params import load_run
-from nsdlib.store import beside
+from nsdlib.store import shipped_like
 from nsdlib.store.shipped import ABOUT, LARGEST, PLACE, Shipped, ship
 from nsdlib.store.store import Store
 from nsdlib.study.ablation import ENSEMBLE
@@ -38,12 +38,12 @@ def test_what_differs_and_is_small_is_shipped_and_read_beside_the_other_run(proj
     made(load_run("small"), "betas")  # the same in both runs
     assert main(["ship", "longer"]) == 0
     assert "ablation, scores are in" in capsys.readouterr().out
-    (shipped,) = beside(load_run("small")).values()
+    (shipped,) = shipped_like(load_run("small")).values()
     assert set(shipped.about["artifacts"]) == set(arrays) and not shipped.has("betas")
     for name, dataset in arrays.items():
         with shipped.load(name) as read:
             xr.testing.assert_identical(read.load(), dataset)
-    assert shipped.run == load_run("longer") and beside(load_run("longer")) == beside(load_run("demo")) == {}
+    assert shipped.run == load_run("longer") and shipped_like(load_run("longer")) == shipped_like(load_run("demo")) == {}
 
 
 def test_a_second_time_takes_the_place_of_the_first(project):
@@ -115,7 +115,7 @@ def test_the_project_ships_small_arrays_only_and_with_where_they_come_from(compl
         with complete.load(name) as dataset:
             assert all(array.nbytes <= LARGEST for array in dataset.values())
     assert complete.about["commit"] and complete.about["machine"] and complete.run.like == "demo"
-    assert beside(load_run("demo"))["complete"].about == complete.about
+    assert shipped_like(load_run("demo"))["complete"].about == complete.about
 
 
 def test_shipped_networks_have_finished_and_their_errors_follow_from_each_other(complete):

@@ -45,7 +45,7 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (sources._imports, sources.face, sources.module_hash, slices._slice, sources._hash_of):
+    for function in (sources._imports, sources.public_names, sources.module_hash, slices._slice, sources._hash_of):
         function.cache_clear()
 
 

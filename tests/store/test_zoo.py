@@ -59,7 +59,7 @@ def test_stable_diffusion_is_wanted_only_where_a_recipe_asks_for_it(tmp_path):
     demo = with_takagi.model_copy(update={"zoo": "demo"})
     assert zoo.models(demo) == zoo.ZOOS["demo"] and zoo.missing(demo) == []
     without = with_takagi.model_copy(update={"recipes": ("veronese",)})
-    assert zoo.asked_for(without) == {} and "stable_diffusion" not in zoo.models(without)
+    assert zoo.extra_models(without) == {} and "stable_diffusion" not in zoo.models(without)
     with pytest.raises(ValueError, match="no model 'stable_diffusion' in the paper zoo"):
         zoo.load_stable_diffusion(without)
 

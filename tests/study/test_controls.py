@@ -66,7 +66,7 @@ def test_decoders_differ_in_their_latents_alone(splits):
     assert all(tokens is test.tokens and not changed for _, tokens, changed in stages.asked)
 
 
-def test_gains_and_prices_are_those_that_were_planted():
+def test_leak_gains_are_those_that_were_planted():
     values = scores([0.3, 0.1, 0.4], "system", ["refined, gru", "refined, ridge", controls.OURS_CLIP])
     gains = controls.gains_by_decoder(values, METRICS, n_bootstrap=50)
     for pair, gain in (("refined, gru - refined, ridge", 0.2), ("Ours (CLIP) - refined, gru", 0.1)):
@@ -76,7 +76,7 @@ def test_gains_and_prices_are_those_that_were_planted():
     assert gains.loc[("refined, gru - refined, ridge", METRICS["ssim"].label), "% of the second's"] == pytest.approx(wanted)
     assert len(controls.gains_by_decoder(values[:2], METRICS, n_bootstrap=50)) == len(METRICS)
     names = [controls.NO_LEAK, "penalty by test score", controls.HONEST_GRU, leaks.EARLY_STOPPING]
-    bought = controls.prices(scores([0.3, 0.4, 0.1, 0.3], "leak", names), METRICS, n_bootstrap=50)
+    bought = controls.leak_gains(scores([0.3, 0.4, 0.1, 0.3], "leak", names), METRICS, n_bootstrap=50)
     assert list(bought.index.unique(0)) == [f"{names[1]} - {names[0]}", f"{names[3]} - {names[2]}"]
     np.testing.assert_allclose(bought["mean"].unstack().mean(axis=1).sort_values(), [0.1, 0.2], atol=0.001)
 

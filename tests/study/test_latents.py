@@ -64,7 +64,7 @@ def test_a_question_about_a_network_that_was_cut_off_gets_no_answer(compared):
     compared["errors"].loc["ridge", "mae"] = 0.1 + noise[0, 1][::-1]
     compared.scores.loc["gru", :, "test"] -= 0.2
     pairs = (("gru", "ridge"), ("gru", "cnn"), ("gru", "another"))
-    table = latents.answers(compared, pairs, **BOOTSTRAP)
+    table = latents.decoder_verdicts(compared, pairs, **BOOTSTRAP)
     assert table.verdict.tolist() == ["gru is better", "cannot be told apart", *["none: cut off by max_epochs"] * 2]
     assert table.loc[("gru - ridge", "MSE"), "difference [95 %]"].startswith("-0.2")
     by_seed = compared.scores.sel(split="test", measure="mse")
@@ -76,7 +76,7 @@ def test_a_question_about_a_network_that_was_cut_off_gets_no_answer(compared):
 def test_a_difference_that_one_seed_contradicts_is_none(compared):
     compared["errors"] = compared["errors"] + np.array([0.0, 0.0, 0.1])[:, None, None]
     compared.scores.loc["ridge", :, "test"] += np.array([[-0.1], [0.3]])
-    answers = latents.answers(compared, [("gru", "ridge")], **BOOTSTRAP)
+    answers = latents.decoder_verdicts(compared, [("gru", "ridge")], **BOOTSTRAP)
     assert answers.verdict.tolist() == ["seeds disagree"] * 2
     assert answers["of each seed"].tolist() == ["+0.1000, -0.3000"] * 2
 

@@ -31,7 +31,7 @@ def test_every_decoder_is_inductive(name):
 
 def test_a_ridge_is_inductive_without_a_leak():
     report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS), X, Y)
-    assert report.kind == "inductive" and len(report.moved) == 8 and report.n_checked == 3
+    assert report.kind == "inductive" and len(report.changes) == 8 and report.n_checked == 3
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_an_image_alone_is_what_it_was_among_others(tmp_path):
     tokens = {kind: rng.standard_normal((2, *empty.shape[1:])).astype(np.float32) for kind, empty in
               zip(reconstruction.KINDS, stages.diffusion.unconditional, strict=True)}  # fmt: skip
     refined = stages.refine(stages.draw(latents, ids), tokens, ids)
-    alone = stages.alone(latents, tokens, ids, 1)
+    alone = stages.refine_one(latents, tokens, ids, 1)
     assert np.abs(alone.astype(int) - refined[1].astype(int)).max() <= 2
     assert len(list(tmp_path.glob("kept-*"))) == 2  # what was drawn and what was refined; nothing of the one alone
     other = stages.refine(stages.draw(latents, ids), tokens, ids, seed=run.diffusion_seeds[1])

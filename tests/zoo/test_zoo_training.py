@@ -29,7 +29,7 @@ def quadratic(folder, n_steps, **settings):
         return (model.weight - 3 + 0.1 * noise).square().mean()
 
     options = {"n_steps": n_steps, "learning_rate": 0.1, "seed": 1, "checkpoint": folder / "number.checkpoint", "average": 0.9}
-    return optimise.train(model, loss_of_batch, optimise.Place(CPU), **options | settings).weight.item()
+    return optimise.train(model, loss_of_batch, optimise.Resources(CPU), **options | settings).weight.item()
 
 
 def test_every_word_of_the_captions_is_one_token_and_the_vocabulary_depends_on_nothing_else(tmp_path):
@@ -81,7 +81,7 @@ def test_a_zoo_is_trained_that_every_loader_reads(short, tmp_path, monkeypatch, 
 def test_models_are_trained_in_the_order_in_which_they_read_each_other(tmp_path, monkeypatch):
     trained = []
     stub = SimpleNamespace(
-        train=lambda folder, cache, place: trained.append(sorted(place.done)), measure=lambda folder, cache: {}
+        train=lambda folder, cache, resources: trained.append(sorted(resources.done)), measure=lambda folder, cache: {}
     )
     monkeypatch.setattr(command.importlib, "import_module", lambda name: stub)
     monkeypatch.setattr(sys, "argv", ["zoo.training", "unet", "clip", "vdvae", "clip", "--to", str(tmp_path), "--budget", "9"])
@@ -122,7 +122,7 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, 
         pass
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(optimise.Place, "attention", stop_after(25, Interrupted))
+        patch.setattr(optimise.Resources, "attention", stop_after(25, Interrupted))
         quadratic(tmp_path / "cut", 600)
     assert torch.load(tmp_path / "cut" / "number.checkpoint", weights_only=True)["step"] == 25
     assert quadratic(tmp_path / "cut", 600) == whole
@@ -130,7 +130,7 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, 
 
 def stop_after(n, error):
     """A method that raises when it is called for more than the nth time."""
-    left, attention = iter(range(n)), optimise.Place.attention
+    left, attention = iter(range(n)), optimise.Resources.attention
 
     def method(self):
         if next(left, None) is None:
@@ -144,10 +144,10 @@ def test_a_budget_ends_training_and_is_shared_by_what_is_left(tmp_path):
     begun = optimise.time.monotonic()
     quadratic(tmp_path, 10**9, seconds=1.0)
     assert optimise.time.monotonic() - begun < 30
-    place = optimise.Place(CPU, budget=1000.0, done={"vdvae", "autoencoder", "clip", "features", "namer"})
-    assert place.seconds("unet") == pytest.approx(1000, abs=5)
-    assert optimise.Place(CPU, budget=1000.0).seconds("unet") < 500
-    assert optimise.Place(CPU).seconds("unet") == float("inf")
+    resources = optimise.Resources(CPU, budget=1000.0, done={"vdvae", "autoencoder", "clip", "features", "namer"})
+    assert resources.seconds("unet") == pytest.approx(1000, abs=5)
+    assert optimise.Resources(CPU, budget=1000.0).seconds("unet") < 500
+    assert optimise.Resources(CPU).seconds("unet") == float("inf")
 
 
 def test_simulated_predictions_are_what_the_best_linear_decoder_gives():
@@ -232,7 +232,7 @@ def test_the_reader_sees_what_latents_show_through_noise(tmp_path, monkeypatch):
     assert shown.shape == (400, 1 + len(reader.KINDS), 4, 4) and shown.sum(1).allclose(torch.ones(()))
     latents = 0.3 * torch.randn(400, 8, 16, 16, generator=torch.Generator().manual_seed(5))
     latents[:, :3] += 2 * shown[:, 1:4].repeat_interleave(4, 2).repeat_interleave(4, 3)
-    model = reader.train(latents[:300], shown[:300], tmp_path / "reader.checkpoint", optimise.Place(CPU))
+    model = reader.train(latents[:300], shown[:300], tmp_path / "reader.checkpoint", optimise.Resources(CPU))
     named = model(latents[300:])[:, 1:].amax((2, 3)).argmax(1)
     assert (named.numpy() == kind[300:]).mean() > 0.9
     errors = [reader.error(model, latents[300:], s, torch.Generator().manual_seed(6)) for s in (shown[300:], shown[:100])]

@@ -37,14 +37,14 @@ def main():
         parser.error(f"no model {', '.join(sorted(unknown))} in the demo zoo; it has {', '.join(FOLDERS)}")
     torch.set_num_threads(options.threads)
     names = [name for name in FOLDERS if not options.model or name in options.model]
-    place = optimise.Place(torch.device(options.device), options.budget, done=set(FOLDERS) - set(names))
+    resources = optimise.Resources(torch.device(options.device), options.budget, done=set(FOLDERS) - set(names))
     modules = {name: importlib.import_module(f"zoo.training.{name}") for name in names}
     if not options.measure_only:
         for name, module in modules.items():
             start = time.monotonic()
-            module.train(options.to / FOLDERS[name], options.cache, place)
-            place.done.add(name)
-            print(f"{name}: {time.monotonic() - start:.0f} s on {_machine(place.device)}", flush=True)
+            module.train(options.to / FOLDERS[name], options.cache, resources)
+            resources.done.add(name)
+            print(f"{name}: {time.monotonic() - start:.0f} s on {_machine(resources.device)}", flush=True)
     for name, module in modules.items():
         _record(options.to / "quality.json", name, module.measure(options.to / FOLDERS[name], options.cache))
 

@@ -25,22 +25,22 @@ N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 4_000, (8, 64), 2e-3, 11, 1e-6
 LOG_VARIANCE = -4.0  # of the posterior, at the start
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train, set the scaling factor to 1 / sd of the latents, and save below `folder`/vae in diffusers' layout."""
     from diffusers import AutoencoderKL
 
-    images = torch.from_numpy(data.load_scenes("train", cache).images).to(place.device)
+    images = torch.from_numpy(data.load_scenes("train", cache).images).to(resources.device)
     torch.manual_seed(SEED)
-    model = AutoencoderKL(**CONFIG).to(place.device, memory_format=torch.channels_last)
+    model = AutoencoderKL(**CONFIG).to(resources.device, memory_format=torch.channels_last)
     with torch.no_grad():
         model.quant_conv.weight[CONFIG["latent_channels"] :] *= 0.1
         model.quant_conv.bias[CONFIG["latent_channels"] :] = LOG_VARIANCE
-    place.compile(model.encoder, model.decoder)
-    size = place.batch(*BATCH)
+    resources.compile(model.encoder, model.decoder)
+    size = resources.batch(*BATCH)
 
     def loss_of_batch(generator, progress):
         x = data.batch(images, size, generator)
-        with place.autocast():
+        with resources.autocast():
             posterior = model.encode(x).latent_dist
             z = posterior.mean + posterior.std * torch.empty_like(posterior.mean).normal_(generator=generator)
             output = model.decode(z).sample.float()
@@ -49,7 +49,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         return error + edges + KL_WEIGHT * posterior.kl().mean()
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "autoencoder.checkpoint"}
-    averaged = optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("autoencoder"))
+    averaged = optimise.train(model, loss_of_batch, resources, **settings, seconds=resources.seconds("autoencoder"))
     with torch.inference_mode():
         parts = images[:1024].split(64)
         z = torch.cat([averaged.encode(data.to_unit(part)).latent_dist.mean for part in parts])

@@ -86,14 +86,14 @@ def _summary(tokens, ids, end):
     return tokens[torch.arange(len(ids), device=ids.device), (ids == end).int().argmax(1)]
 
 
-def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
+def fit(image_encoder, text_encoder, tokenizer, scene_set, resources, **settings):
     """Train both encoders and return them with averaged weights."""
     model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
     model["whole"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
     model["patch"], model["there"], model["main"] = (nn.Linear(N_FEATURES, n) for n in (48, len(KINDS), N_NAMES))
-    place.compile(model["image"], model["text"])
+    resources.compile(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
-    images, device = torch.from_numpy(scene_set.small).to(place.device), place.device
+    images, device = torch.from_numpy(scene_set.small).to(resources.device), resources.device
     captions = [caption for five in scene_set.captions for caption in five]
     ids = _token_ids(tokenizer, captions).reshape(len(images), 5, N_TOKENS).to(device)
     attributes, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))
@@ -103,14 +103,14 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
         rows = torch.randint(len(images), (BATCH,), generator=generator, device=device)
         columns = torch.randint(5, (BATCH,), generator=generator, device=device)
         x = data.standardise(images[rows], clip.CLIP_MEAN, clip.CLIP_STD)
-        with place.autocast():
+        with resources.autocast():
             vision = clip.vision_tokens(model["image"], x).float()
             text = clip.text_tokens(model["text"], ids[rows, columns], end_of_text=end)
         summary = _summary(text, ids[rows, columns], end).float()
         contrastive = optimise.contrastive_loss(vision[:, 0] @ summary.T * model.log_temperature.exp().clamp(max=100))
         return contrastive + _dense_loss(model, vision, x, attributes[rows], covers[rows])
 
-    averaged = optimise.train(model, loss_of_batch, place, learning_rate=RATE, average=0.995, **settings)
+    averaged = optimise.train(model, loss_of_batch, resources, learning_rate=RATE, average=0.995, **settings)
     return averaged["image"].cpu(), averaged["text"].cpu()
 
 
@@ -135,15 +135,15 @@ def _dense_loss(model, vision, x, attributes, covers):
     return loss + 4 * cover_loss
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train the guiding CLIP and save tokenizer, text_encoder and image_encoder below `folder`."""
     scene_set = data.load_scenes("train", cache)
     (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(scene_set.captions, folder / "tokenizer")
     torch.manual_seed(SEED)
     encoders = build(len(tokenizer), tokenizer.eos_token_id)
-    settings = {"n_steps": N_STEPS, "seed": SEED, "checkpoint": cache / "clip.checkpoint", "seconds": place.seconds("clip")}
-    image, text = fit(*encoders, tokenizer, scene_set, place, **settings)
+    settings = {"n_steps": N_STEPS, "seed": SEED, "checkpoint": cache / "clip.checkpoint", "seconds": resources.seconds("clip")}
+    image, text = fit(*encoders, tokenizer, scene_set, resources, **settings)
     image.half().save_pretrained(folder / "image_encoder")
     text.half().save_pretrained(folder / "text_encoder")
 

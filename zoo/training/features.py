@@ -22,10 +22,10 @@ CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 400, 64, 3
 N_CODES = 64
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train all extractors and save them below `folder`."""
-    scene_set, seconds = data.load_scenes("train", cache), place.seconds("features") / (len(WIDTHS) + 1)
-    images, targets = (torch.from_numpy(x).to(place.device) for x in (scene_set.small, scene_set.attributes))
+    scene_set, seconds = data.load_scenes("train", cache), resources.seconds("features") / (len(WIDTHS) + 1)
+    images, targets = (torch.from_numpy(x).to(resources.device) for x in (scene_set.small, scene_set.attributes))
     folder.mkdir(parents=True, exist_ok=True)
     for k, (name, width) in enumerate(WIDTHS.items()):
         torch.manual_seed(SEED + k)
@@ -33,11 +33,11 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         loss = _contrastive_loss if name == "swav" else _attribute_loss
         settings = {"n_steps": N_STEPS[name], "seed": SEED + k, "checkpoint": cache / f"eval_{name}.checkpoint"}
         averaged = optimise.train(
-            model, lambda generator, progress, loss=loss, model=model: loss(model, images, targets, generator), place,
+            model, lambda generator, progress, loss=loss, model=model: loss(model, images, targets, generator), resources,
             learning_rate=RATE, average=0.99, seconds=seconds, **settings,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
-    _train_clip(folder, cache, scene_set, place, seconds)
+    _train_clip(folder, cache, scene_set, resources, seconds)
 
 
 def _draw(images, generator):
@@ -73,12 +73,12 @@ def _view(x, generator):
     return torch.roll(x, shift, dims=(2, 3)) * tint + 0.2 * _noise(x, generator)
 
 
-def _train_clip(folder, cache, scene_set, place, seconds):
+def _train_clip(folder, cache, scene_set, resources, seconds):
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "versatile_diffusion" / "tokenizer")
     torch.manual_seed(SEED + 10)
     encoders = clip.build(len(tokenizer), tokenizer.eos_token_id, width=CLIP_WIDTH, n_layers=CLIP_LAYERS)
     settings = {"n_steps": CLIP_STEPS, "seed": SEED + 10, "checkpoint": cache / "eval_clip.checkpoint", "seconds": seconds}
-    image, _ = clip.fit(*encoders, tokenizer, scene_set, place, **settings)
+    image, _ = clip.fit(*encoders, tokenizer, scene_set, resources, **settings)
     image.half().save_pretrained(folder / "clip")
 
 

@@ -25,22 +25,22 @@ def build():
     return shufflenet_v2_x0_5(num_classes=len(KINDS))
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train on the judge's own scenes, mirrored, blurred, shifted and noisy, and save below `folder`."""
     scene_set = data.load_scenes("naming", cache)
-    images, kinds = (torch.from_numpy(x).to(place.device) for x in (scene_set.images, scene_set.kinds))
+    images, kinds = (torch.from_numpy(x).to(resources.device) for x in (scene_set.images, scene_set.kinds))
     torch.manual_seed(SEED)
-    model = build().to(place.device, memory_format=torch.channels_last)
+    model = build().to(resources.device, memory_format=torch.channels_last)
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator, device=images.device)
         x = _view(data.to_unit(images[rows]), generator)
-        with place.autocast():
+        with resources.autocast():
             logits = model(x)
         return F.cross_entropy(logits.float(), kinds[rows], label_smoothing=0.05)
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "namer.checkpoint"}
-    averaged = optimise.train(model, loss_of_batch, place, average=0.99, seconds=place.seconds("namer"), **settings)
+    averaged = optimise.train(model, loss_of_batch, resources, average=0.99, seconds=resources.seconds("namer"), **settings)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(optimise.half(averaged.state_dict()), folder / "shufflenet.safetensors")
 

@@ -24,7 +24,7 @@ SHARES = {"vdvae": 2.5, "autoencoder": 2.5, "clip": 1.5, "features": 1.0, "namer
 
 
 @dataclass
-class Place:
+class Resources:
     """The device for training and the time limit of all models together (`budget` in seconds; None for no limit)."""
 
     device: torch.device
@@ -62,7 +62,7 @@ class Place:
 def train(
     model: nn.Module,
     loss_of_batch: Callable[[torch.Generator, float], torch.Tensor],
-    place: Place,
+    resources: Resources,
     *,
     n_steps: int,
     learning_rate: float,
@@ -77,13 +77,13 @@ def train(
     state is saved to `checkpoint` every minute. An interrupted run resumes from it, with the same batches: they depend only on
     seed and step.
     """
-    state = _State(model, learning_rate, checkpoint, place.device)
+    state = _State(model, learning_rate, checkpoint, resources.device)
     start = written = time.monotonic()
     bar = tqdm(total=n_steps, initial=state.step, desc=checkpoint.stem, mininterval=20)
     while state.step < n_steps and (spent := state.spent + time.monotonic() - start) < seconds:
         progress = max(state.step / n_steps, spent / seconds)
-        with place.attention():
-            generator = torch.Generator(place.device).manual_seed(seed * 1_000_003 + state.step)
+        with resources.attention():
+            generator = torch.Generator(resources.device).manual_seed(seed * 1_000_003 + state.step)
             torch.manual_seed(generator.initial_seed())  # for layers that draw, such as dropout
             loss = loss_of_batch(generator, progress)
         state.descend(loss, learning_rate * _schedule(state.step, progress), average)

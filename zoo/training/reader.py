@@ -31,17 +31,17 @@ def build(n_channels: int) -> nn.Module:
     return nn.Sequential(*parts, nn.Dropout2d(DROPOUT), nn.Conv2d(n_in, 1 + len(KINDS), 1))
 
 
-def train(latents, shown, checkpoint: Path, place: optimise.Place, seconds: float = math.inf) -> nn.Module:
+def train(latents, shown, checkpoint: Path, resources: optimise.Resources, seconds: float = math.inf) -> nn.Module:
     """Train a reader on latents (n, n_channels, 16, 16) and targets `shown` from `as_shown`; return it frozen."""
     torch.manual_seed(SEED)
-    model = build(latents.shape[1]).to(place.device, memory_format=torch.channels_last)
+    model = build(latents.shape[1]).to(resources.device, memory_format=torch.channels_last)
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(latents), (BATCH,), generator=generator, device=latents.device)
         return error(model, latents[rows].float(), shown[rows], generator)
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": checkpoint}
-    return optimise.train(model, loss_of_batch, place, average=0.99, seconds=seconds, **settings)
+    return optimise.train(model, loss_of_batch, resources, average=0.99, seconds=seconds, **settings)
 
 
 def as_shown(covers: torch.Tensor) -> torch.Tensor:

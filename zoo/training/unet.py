@@ -58,23 +58,25 @@ READER_WEIGHT = 0.8  # weight of the reader's cross-entropy; the squared error h
 THING_WEIGHT = 4.0  # additional weight of errors on things; errors on the background have weight 1
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train and save image_unet, text_unet (its attention tensors) and scheduler below `folder`."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     scene_set = data.load_scenes("train", cache)
-    inputs, empty = _encode_scenes(scene_set, folder, cache, place.device)
-    factors = torch.from_numpy(scene_set.attributes).to(place.device)
+    inputs, empty = _encode_scenes(scene_set, folder, cache, resources.device)
+    factors = torch.from_numpy(scene_set.attributes).to(resources.device)
     decoded = Decoded({name: inputs[name] for name in ("rough", "text", "vision")}, factors)
-    weights = _weights(scene_set.covers).to(place.device)
-    shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(place.device)
+    weights = _weights(scene_set.covers).to(resources.device)
+    shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(resources.device)
     checkpoints = {name: cache / f"{name}_{_of_encoders(folder)}.checkpoint" for name in ("reader", "unet")}
-    frozen_reader = reader.train(inputs["latents"], shown, checkpoints["reader"], place, seconds=0.05 * place.seconds("unet"))
+    frozen_reader = reader.train(
+        inputs["latents"], shown, checkpoints["reader"], resources, seconds=0.05 * resources.seconds("unet")
+    )
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
-    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
-    place.compile(model)
-    n, options = place.batch(*BATCH), {"device": place.device}
+    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(resources.device, memory_format=torch.channels_last)
+    resources.compile(model)
+    n, options = resources.batch(*BATCH), {"device": resources.device}
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(inputs["latents"]), (n,), generator=generator, **options)
@@ -84,7 +86,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         t, noise = _walk(batch["latents"], batch["rough"], scheduler, generator)
         contexts = [_drop(batch[name], empty[name], generator) for name in ("text", "vision")]
         text_weight = _text_weight(n, generator)
-        with place.autocast():
+        with resources.autocast():
             x = scheduler.add_noise(batch["latents"], noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
             reader_error = reader.error(frozen_reader, _clean(x, predicted, t, scheduler), shown[rows], generator)
@@ -92,7 +94,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         return (weights[rows] * error.mean(1)).sum() / weights[rows].sum() + READER_WEIGHT * reader_error
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": checkpoints["unet"]}
-    save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
+    save(optimise.train(model, loss_of_batch, resources, **settings, seconds=resources.seconds("unet")), folder)
     scheduler.save_pretrained(folder / "scheduler")
 
 

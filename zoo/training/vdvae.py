@@ -29,28 +29,28 @@ DEPTHS = (15, 31, 33)
 DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 
 
-def train(folder: Path, cache: Path, place: optimise.Place):
+def train(folder: Path, cache: Path, resources: optimise.Resources):
     """Train and save `vdvae.safetensors` and `hyperparameters.json` below `folder`."""
-    images = torch.from_numpy(data.load_scenes("train", cache).small).to(place.device)
+    images = torch.from_numpy(data.load_scenes("train", cache).small).to(resources.device)
     torch.manual_seed(SEED)
     model = vdvae.VDVAE(HYPERPARAMETERS)
     _initialise(model)
     parts = torch.nn.ModuleDict({"model": model})
     parts.register_parameter("scale_offsets", torch.nn.Parameter(torch.zeros(len(DEPTHS))))
-    model.to(place.device, memory_format=torch.channels_last)
-    size = place.batch(*BATCH)
+    model.to(resources.device, memory_format=torch.channels_last)
+    size = resources.batch(*BATCH)
 
     def loss_of_batch(generator, progress):
         x = data.batch(images, size, generator)
         choice = int(torch.multinomial(torch.tensor(DEPTH_PROBABILITIES, device=x.device), 1, generator=generator))
         kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
-        with place.autocast():
+        with resources.autocast():
             parameters, kl = posterior_pass(model, (127.5 * (x + 1) - PIXEL_MEAN) / PIXEL_SCALE, DEPTHS[choice], generator)
         nll = mixture_nll(parameters.float(), x, parts.scale_offsets[choice])
         return (nll + kl_weight * kl).mean() / x[0].numel()
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "vdvae.checkpoint"}
-    averaged = optimise.train(parts, loss_of_batch, place, **settings, seconds=place.seconds("vdvae"))
+    averaged = optimise.train(parts, loss_of_batch, resources, **settings, seconds=resources.seconds("vdvae"))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(optimise.half(averaged["model"].state_dict()), folder / "vdvae.safetensors")
     (folder / "hyperparameters.json").write_text(json.dumps(asdict(HYPERPARAMETERS), indent=1) + "\n")

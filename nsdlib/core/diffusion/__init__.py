@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "pipeline": ["VersatileDiffusion", "guided_walk", "img2img_timesteps", "load", "make_scheduler"],
+        "pipeline": ["VersatileDiffusion", "denoise_latents", "img2img_timesteps", "load", "make_scheduler"],
         "unet": ["DualUNet"],
     },
 )

@@ -58,7 +58,7 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     return steps[max(first - 1, 0) if faithful else first], steps[first:]
 
 
-def guided_walk(
+def denoise_latents(
     unet: DualUNet, scheduler, x, *, steps, conditions, unconditional, guidance, text_weight, progress=None
 ) -> Tensor:
     """Denoise x, (n_images, channels, rows, columns), over the steps with classifier-free guidance (Ho & Salimans 2022).
@@ -147,7 +147,7 @@ class VersatileDiffusion:
             clean = self.encode(rough[batch], generators if faithful else None)
             noise = random.normal(clean, generators)
             x = scheduler.add_noise(clean, noise, torch.tensor([noise_timestep] * len(clean), device=clean.device))
-            x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
+            x = denoise_latents(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
             return self.decode(x, image_ids[batch])
 
         with tqdm(total=len(rough) * n_denoising, desc="refining", unit="step", mininterval=5) as options["progress"]:

@@ -94,7 +94,7 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu")
     return Repeats(match.to(device), members, session_of_trial, session_of_run)
 
 
-def left_out(options):
+def skipped_steps(options):
     """Return notes on the requested steps that are impossible when no condition repeats."""
     reason = "is off: no condition repeats in another cross-validation fold, so"
     notes = {

@@ -136,7 +136,7 @@ def _read(table, run, *, condition):
                 f"{', '.join(map(str, columns))}. Name the column with the condition of each trial, condition='...', "
                 "or, if all trials are alike, give table.assign(trial_type='trial')."
             )
-    onset, duration = (seconds(table, name, lambda row: f"Run {run}, row {row}") for name in ("onset", "duration"))
+    onset, duration = (read_seconds(table, name, lambda row: f"Run {run}, row {row}") for name in ("onset", "duration"))
     names = table[condition].astype(object).to_numpy(copy=True)
     for row, name in enumerate(names):
         names[row] = name = name.strip() if isinstance(name, str) else name
@@ -147,7 +147,7 @@ def _read(table, run, *, condition):
     return pd.DataFrame({"onset": onset, "end": onset + np.nan_to_num(duration), "condition": names})
 
 
-def seconds(table, name, at):
+def read_seconds(table, name, at):
     """Read a table's column of seconds: (n_rows,) float64, NaN for n/a; all NaN unless exactly one column has this name.
 
     Raises ValueError for a value that is not a number, or a negative duration; `at(row)` describes a row for the message.

@@ -90,7 +90,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"])
     attributes, notes = _denoise(problem, results, repeats, options)
     notes += _unfitted(results["mean"], results["energy"], small_mean) + _unmeasured(designs, late)
-    notes += [] if repeats else denoise.left_out(options)
+    notes += [] if repeats else denoise.skipped_steps(options)
     fractions = options.fractions if repeats or len(set(options.fractions)) == 1 else (1.0,)
     results |= fracridge.regularise(
         problem, results, components=results.pop("removed"), repeats=repeats, fractions=fractions, autoscale=options.autoscale

@@ -67,7 +67,7 @@ class LineNetwork(nn.Module):
 
 @dataclass(kw_only=True, eq=False)
 class MindReader(_Mapper):
-    """Mind Reader's mapper (Lin et al. 2022), trained first with `likeness`, then with `contrast` and larger batches.
+    """Mind Reader's mapper (Lin et al. 2022), trained with `similarity_loss`, then with `contrastive_loss` and larger batches.
 
     Each loss gets half of the epochs. The published 40 epochs over all single trials equal 120 epochs over images.
     """
@@ -83,27 +83,28 @@ class MindReader(_Mapper):
         return LineNetwork(n_voxels, n_targets, width=self.width, n_blocks=self.n_blocks)
 
     def _train(self, x, y, images):
-        """Train with the two losses in turn; `likeness` on validation images selects the weights."""
+        """Train with the two losses in turn; `similarity_loss` on validation images selects the weights."""
         first = self.n_epochs // 2
-        parts = (likeness, first, self.batch_size), (contrast, self.n_epochs - first, CONTRAST_BATCH * self.batch_size)
+        second = self.n_epochs - first
+        parts = (similarity_loss, first, self.batch_size), (contrastive_loss, second, CONTRAST_BATCH * self.batch_size)
         for loss, n_epochs, batch_size in parts:
             optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate, weight_decay=1e-5, fused=True)
             schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, round(DECAY_AFTER * n_epochs)), DECAY)
             sizes = {"n_epochs": n_epochs, "batch_size": batch_size}
-            self._fit_part(x, y, images, loss, likeness, optimiser=optimiser, schedule=schedule, **sizes)
+            self._fit_part(x, y, images, loss, similarity_loss, optimiser=optimiser, schedule=schedule, **sizes)
 
 
-def likeness(predicted: Tensor, true: Tensor) -> Tensor:
+def similarity_loss(predicted: Tensor, true: Tensor) -> Tensor:
     """Return 0.4 times the mean squared error plus 0.6 times (1 - mean cosine) of two (n, n_targets)."""
     cosine = F.cosine_similarity(predicted, true).mean()
     return (1 - COSINE_WEIGHT) * F.mse_loss(predicted, true) + COSINE_WEIGHT * (1 - cosine)
 
 
-def contrast(predicted: Tensor, true: Tensor) -> Tensor:
-    """Return the mean of `likeness` and of InfoNCE in both directions with temperature 0.5, for two (n, n_targets)."""
+def contrastive_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return the mean of `similarity_loss` and of InfoNCE in both directions with temperature 0.5, for two (n, n_targets)."""
     rows = torch.arange(len(true), device=true.device)
     info = bimixco(predicted, true, torch.ones_like(rows), rows, tau=TAU)
-    return (1 - CONTRAST_WEIGHT) * likeness(predicted, true) + CONTRAST_WEIGHT * info
+    return (1 - CONTRAST_WEIGHT) * similarity_loss(predicted, true) + CONTRAST_WEIGHT * info
 
 
 class VolumeConvolution(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.core.files import some
-from nsdlib.core.glm.events import MISSING, OFF_GRID, find_tr, seconds
+from nsdlib.core.glm.events import MISSING, OFF_GRID, find_tr, read_seconds
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.files import WHERE_TO_SET, existing
 
@@ -145,7 +145,7 @@ def _choose(table, run, ends, image_column, drop, left_out):
     """Trials of a run's table, by onset; adds the other rows to `left_out`, a dict of causes to counts per run."""
     if image_column not in table and not _matching(table, drop).all():
         raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
-    times = {name: seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
+    times = {name: read_seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
     rows, (end, last) = table.assign(**{image_column: table.get(image_column)} | times), ends
     causes = {
         f"drop, {_condition(drop)}": _matching(rows, drop),

@@ -203,7 +203,7 @@ def _functional(root, label, usual_name):
 def _run_files(path, name, run_files, raw):
     """Collect the files of a BOLD's run: preprocessed ones from `run_files`, and its events below `raw`."""
 
-    def beside(extensions=VOLUME, **wanted):
+    def find(extensions=VOLUME, **wanted):
         if extensions == VOLUME:  # in the space of the BOLD; tables have none
             wanted |= {key: name.get(key) for key in ("space", "res")}
         for path, entities in run_files:
@@ -211,11 +211,11 @@ def _run_files(path, name, run_files, raw):
                 return path
         return None
 
-    mask = beside(suffix="mask", desc="brain") or beside(suffix="mask", label="brain")
-    confounds = beside(TABLE, suffix="timeseries", desc="confounds") or beside(TABLE, suffix="regressors", desc="confounds")
+    mask = find(suffix="mask", desc="brain") or find(suffix="mask", label="brain")
+    confounds = find(TABLE, suffix="timeseries", desc="confounds") or find(TABLE, suffix="regressors", desc="confounds")
     events = _inherited(raw, _run_of(name), "events", TABLE)
-    regions = beside(suffix="dseg", desc="aparcaseg")
-    return RunFiles(name, path, mask, beside(suffix="boldref"), regions, confounds, events[-1] if events else None)
+    regions = find(suffix="dseg", desc="aparcaseg")
+    return RunFiles(name, path, mask, find(suffix="boldref"), regions, confounds, events[-1] if events else None)
 
 
 def _inherited(root, entities, suffix, extensions):

@@ -14,7 +14,7 @@ from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.importer import MANY_VOXELS, N_VOXELS, line
 from nsdlib.data.bids.pictures import Pictures
 from nsdlib.data.formats.guards import DamagedFile, own_dataset
-from nsdlib.data.formats.series import beside, refuse_existing, write_maps, write_session, write_table
+from nsdlib.data.formats.series import atomic_folder, refuse_existing, write_maps, write_session, write_table
 from nsdlib.params import check_name, find_root
 
 MAX_COMPRESSION = 1100  # largest compression ratio
@@ -61,7 +61,7 @@ def write(source, folder, *, run, label, about, images=None):
     affine = source.affine.copy()
     affine[:3, 3] += source.affine[:3, :3] @ [extent.start for extent in box]
     mask, stem = source.mask[box], f"sub-{label}"
-    with beside(folder.parent) as partial:
+    with atomic_folder(folder.parent) as partial:
         if source.pictures is not None:
             (partial / "pictures").mkdir()
             source.pictures(partial / "pictures")

@@ -86,7 +86,7 @@ def refuse_existing(paths):
 
 
 @contextmanager
-def beside(folder):
+def atomic_folder(folder):
     """A temporary folder inside `folder`, for output that is renamed when complete; removed if it is not renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as partial:
