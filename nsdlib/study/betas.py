@@ -220,8 +220,8 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
     is_constant &= (np.diff(run_starts, append=len(betas)) > 1)[:, None]
     if (not_measured := is_constant.any(axis=0)).any():
         sessions = ", ".join(map(str, np.unique(session[run_starts][is_constant.any(axis=1)])))
-        n_voxels = f"{not_measured.sum()} of {len(not_measured)} voxels"
-        message = f"{n_voxels} are constant in a run (session {sessions}): not measured, left out."
+        counts = f"{not_measured.sum()} of {len(not_measured)}"
+        message = f"{counts} voxels are constant in a run (session {sessions}): not measured, left out."
         if not_measured.all():
             raise ValueError(f"{message} No voxel remains: get the betas of that session again.")
         warnings.warn(message, stacklevel=3)

@@ -7,7 +7,7 @@ import sys
 
 from conftest import ROOT
 
-from book._ext.reference import WINGS
+from book._ext.reference import SUBPACKAGES
 
 MAY_IMPORT = {
     "strict": "",
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
-FACES = ", ".join(f"nsdlib.{wing}" for wing in WINGS)
+FACES = ", ".join(f"nsdlib.{wing}" for wing in SUBPACKAGES)
 LIGHT = "nsdlib.store.store, nsdlib.data.nsd.subject, nsdlib.cli, nsdlib.run.runner, nsdlib.plots.explore"
 LOADED = "print(*{'torch', 'transformers', 'matplotlib', 'papermill', 'ipywidgets'} & set(sys.modules))"
 

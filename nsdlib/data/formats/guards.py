@@ -39,8 +39,9 @@ def check_shape(name, shape, wanted):
 
 def damaged(path, what):
     """Return the error for a file; `what` says what is wrong with it."""
-    advice = "it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
-    return DamagedFile(f"{path} {what}: {advice}")
+    return DamagedFile(
+        f"{path} {what}: it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
+    )
 
 
 def npy_header(path, file):
