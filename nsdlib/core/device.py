@@ -21,7 +21,10 @@ def pick_device(name="auto"):
 
 
 def to_tensor(values, device="cpu", dtype=None):
-    """Convert a numeric array of any byte order and strides to a tensor of its type or `dtype`, sharing memory if possible."""
+    """Convert a bool, integer or floating array of any byte order and strides to a tensor, which shares its memory if possible.
+
+    The tensor has the type of the array unless `dtype` is given.
+    """
     import torch
 
     if not isinstance(values, torch.Tensor):
@@ -32,9 +35,10 @@ def to_tensor(values, device="cpu", dtype=None):
 
 
 def check_finite(name, values, image_ids=None):
-    """Return the values (n_images, ...) unchanged if all are finite real numbers (float16 overflows above 65,504).
+    """Return the values (n_images, ...) unchanged if all are finite real numbers.
 
-    Else raises ValueError, which names the array by `name`, and the images by `image_ids` (n_images,) or by row.
+    Raises ValueError for an array of another type, and if values are NaN or infinite (float16 overflows above 65,504). The
+    message names the array by `name`, and the images by `image_ids` (n_images,) or by row.
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")

@@ -52,7 +52,8 @@ def preallocate(path, n_bytes):
     """Reserve disk space for a file, so that a full disk raises OSError (a code of `FULL`) now and not during a write.
 
     Creates the file and extends it to `n_bytes` if needed; its contents are kept. Where space cannot be reserved (macOS, some
-    file systems), checks only the free space. There, and on Btrfs and ZFS (copy on write), a later write may find the disk full.
+    file systems), only the free space is checked. There, and on Btrfs and ZFS, which copy on write, a later write may still find
+    the disk full.
     """
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
@@ -75,7 +76,7 @@ def some(names, most=5):
 
 
 def check_name(what, name, names):
-    """Raise ValueError, with the nearest name, for a name that is not one of these."""
+    """Raise ValueError, which suggests the nearest of `names`, if `name` is not one of them; `what` says what is named."""
     if name not in names:
         hint = "".join(f"; did you mean {close!r}?" for close in difflib.get_close_matches(str(name), names, n=1)) or "."
         raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")

@@ -80,9 +80,9 @@ class SelfAttentionBlock(nn.Module):
 def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, width: int = HIDDEN) -> nn.Module:
     """Build an untrained network of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
 
-    `groups`, (n_voxels,) int, gives the region of each voxel for "roi_gru", from 0 without gaps in the order of the steps; by
-    default all voxels form one. `width` is the number of units per direction of "gru". Raises ValueError for gaps in `groups`, or
-    another width than 100 for a network other than "gru".
+    `groups`, (n_voxels,) int, gives the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the
+    steps; by default all voxels form one region. `width` is the number of units per direction of "gru"; the other networks have
+    100. Raises ValueError for gaps in `groups`, and for another width of these networks.
     """
     if name != "gru" and width != HIDDEN:
         raise ValueError(f"only the network 'gru' accepts another width than {HIDDEN}, got {width} for {name!r}")

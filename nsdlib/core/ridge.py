@@ -246,8 +246,8 @@ def _leave_one_out_errors(kernel, targets, alphas):
 def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Compute kernels of centred patterns over some voxels. The kernels of all voxels minus these are those of the others.
 
-    From patterns (n_images, n_voxels) and a (n_voxels,) bool mask, returns (n_train, n_train) and (n_test, n_train) float64
-    arrays for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
+    X_train and X_test are (n_images, n_voxels), and `voxels` is a (n_voxels,) bool mask. Returns (n_train, n_train) float64 for
+    `Ridge.fit_kernel` and (n_test, n_train) float64 for `Ridge.predict_kernel`.
     """
     if getattr(voxels, "dtype", np.dtype(bool)).kind != "b":  # integers would be used as indices
         raise ValueError(f"voxels must be a (n_voxels,) bool array, got {voxels.dtype}")
@@ -258,7 +258,10 @@ def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) 
 
 
 def decode(X, Y, X_test, *, alphas, mode, device="cpu") -> np.ndarray:
-    """Fit a ridge to X (n_images, n_voxels) and Y, predict X_test (n_test, n_voxels), `rescale`: (n_test, n_targets) float32."""
+    """Fit a ridge to X (n_images, n_voxels) and Y (n_images, n_targets), predict X_test (n_test, n_voxels), and rescale.
+
+    Returns (n_test, n_targets) float32; `mode` is that of `rescale`.
+    """
     decoder = Ridge(alphas, device=device).fit(X, Y)
     return rescale(decoder.predict(X_test), decoder, mode=mode)
 

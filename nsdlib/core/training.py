@@ -138,10 +138,11 @@ def _tensor_float(device):
 
 
 class Trainer:
-    """A network, its optimiser and its training data on its device: x (n_images, n_voxels) and y (n_images, n_latents) float32.
+    """A network, its optimiser and its training data: x (n_images, n_voxels) and y (n_images, n_latents) float32.
 
-    On a GPU, matrix products use TF32, and forward and backward passes are captured in one CUDA graph per batch size. `seed` sets
-    the order of images and, on a CPU, the augmentation; all other random numbers come from the device's global generator.
+    The data are on the network's device. On a GPU, matrix products use TF32, and forward and backward passes are captured in one
+    CUDA graph per batch size. `seed` sets the order of images and, on a CPU, the augmentation; all other random numbers come
+    from the device's global generator.
     """
 
     def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, recipe=RECIPES["ours"]):
@@ -158,7 +159,7 @@ class Trainer:
         self._gradients, self._captured = gradients, {}  # one CUDA graph per batch size, because a graph has fixed shapes
 
     def run_epoch(self, rate: float):
-        """Train one epoch, with images in random order; skips a last batch of one, because batch normalisation needs two."""
+        """Train one epoch, with images in random order; skip a last batch of one image, as batch normalisation needs two."""
         self.network.train()
         order = torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
         with _tensor_float(self.x.device):

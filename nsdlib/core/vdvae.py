@@ -278,7 +278,10 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
 
 
 def load(path: Path, device="cpu") -> VDVAE:
-    """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`; `fast` on a GPU."""
+    """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`.
+
+    On a GPU, the model decodes in bfloat16 (`VDVAE.fast`).
+    """
     if path.suffix == ".th":
         model, state = VDVAE(Hyperparameters()), read_tensors(path)
     else:

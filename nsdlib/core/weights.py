@@ -78,9 +78,10 @@ def read_folder(folder, names=NAMES):
 
 
 def read_tensors(path, *, mmap=False):
-    """Return the tensors of a weight file by name, on the CPU; ValueError if it is damaged, or holds anything but tensors.
+    """Return the tensors of a weight file by name, on the CPU: of a `.safetensors` file, or else of a PyTorch file.
 
-    `.safetensors` files are memory-mapped; any other is a PyTorch file, which `mmap` memory-maps where its format allows it.
+    Safetensors files are always memory-mapped, and with `mmap` PyTorch files are too where their format allows it. Raises
+    ValueError when the file is damaged, or holds anything but tensors.
     """
     import zipfile
 

@@ -1,7 +1,8 @@
 """The UNet of Versatile Diffusion (Xu et al. 2023): attention blocks for vision and text tokens in parallel.
 
-The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its attention blocks gets a twin
-of `text_unet` that attends to CLIP text tokens. Tokens are the same at all steps, so their keys and values are computed once.
+The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its attention blocks gets a twin,
+with the corresponding weights of `text_unet`, that attends to CLIP text tokens; the outputs of both are mixed. Tokens are the
+same at all steps, so their keys and values are computed once (`DualUNet.condition`).
 """
 
 import copy

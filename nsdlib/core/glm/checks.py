@@ -54,7 +54,7 @@ def check_hrfs(hrfs, name, *, n_max=None):
 
 
 def check_freedom(designs, confounds, *, n_pcs=0):
-    """Raise ValueError unless each run has more degrees of freedom than trials, with up to `n_pcs` components removed."""
+    """Raise ValueError unless each run has more degrees of freedom than trials after removal of `n_pcs` noise components."""
     for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
         n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)
         n_free = design.n_volumes - n_drifts - n_confounds - n_pcs

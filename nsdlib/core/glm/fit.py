@@ -2,10 +2,15 @@
 
 The results are those of GLMsingle 1.2 (Prince et al. 2022, eLife 11, e77599) on its default path, types A to D. Given the same
 HRFs, the betas agree to 2e-5 (relative rms). The HRFs of `hrf` differ in the last digit; with these the betas agree as well,
-except in voxels where two HRFs fit almost equally well and the other one is selected. Trials of different runs never overlap, so
-all normal equations are solved run by run. Explained variance comes from products with orthonormal rows, without predictions, and
-all ridge fractions share one eigendecomposition. All arithmetic is float64; memory beyond input and output is bounded by
-`GLMOptions.voxel_batch`.
+except in voxels where two HRFs fit almost equally well and the other one is selected. Fewer computations are needed:
+
+- trials of different runs never overlap, so all normal equations are solved run by run;
+- matrices that do not depend on the data are computed once for all HRFs and runs;
+- noise components are removed one by one from the existing betas, by a rank-one update in each run;
+- the explained variance comes from products with orthonormal rows, without computing predictions;
+- all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
+
+All arithmetic is float64; memory beyond input and output is bounded by `GLMOptions.voxel_batch`.
 """
 
 import hashlib
@@ -31,7 +36,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     """Fit one beta per trial and voxel, in three steps.
 
     Where the code and the documentation of GLMsingle disagree, this follows the code on the default path. Repeats select the
-    number of components and the ridge fractions; if no condition repeats in another fold, both are switched off with a warning.
+    number of components and the ridge fractions; if no condition repeats in another fold, both are off, with a warning.
     Confounds are removed in every fit. GLMsingle 1.2 ignores them in the fits without noise components, and in the other fits
     when run 1 has none.
 
@@ -126,7 +131,7 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
 
 
 def _denoise(problem, results, repeats, options):
-    """Add noise pool, components, their number and type B to `results`; return attributes, and notes on skipped steps."""
+    """Add the noise pool, components, their number and type B to `results`; return attributes and notes on skipped steps."""
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
     pc_threshold = threshold if options.pc_r2 is None else options.pc_r2

@@ -53,8 +53,9 @@ def sampled_library(tr, duration=STIMULUS_SECONDS):
     """Return the responses of the twenty HRFs to a stimulus, sampled at the volumes: (20, n_samples) float32.
 
     As in GLMsingle, the HRFs are convolved with a boxcar at 0.1 s and sampled by monotone cubic interpolation. Sample i is i * tr
-    seconds after the onset, and the largest sample of each response is 1. A `duration` of 0 seconds means a tenth of a second.
-    Raises ValueError for a negative one, or unless `tr`, the seconds between volumes, is above 0 and below 50.
+    seconds after the onset, and the largest sample of each response is 1. `tr` is the time between volumes and `duration` that of
+    the stimulus, in seconds; a duration of 0 means a tenth of a second. Raises ValueError for a negative duration, and unless
+    `tr` is above 0 and below 50.
     """
     *library, _ = shapes()
     responses = [_respond(shape.table(LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
@@ -63,7 +64,10 @@ def sampled_library(tr, duration=STIMULUS_SECONDS):
 
 
 def canonical(tr, duration=STIMULUS_SECONDS):
-    """Return the response of the canonical HRF, (n_samples,) float32, as in `sampled_library`, but slightly shorter."""
+    """Return the response of the canonical HRF to a stimulus: (n_samples,) float32, slightly shorter than those of the library.
+
+    Parameters, errors and scaling are those of `sampled_library`.
+    """
     response = _respond(shapes()[-1].table(CANONICAL_SECONDS, CANONICAL_DIGITS), tr, duration)
     return _sample(response, np.arange(0, (len(response) - 1) * STEP, tr))
 

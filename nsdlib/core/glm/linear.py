@@ -53,9 +53,10 @@ def solve_block(regressors, nuisance, *, run):
 def removal(block, components, *, run):
     """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one by one.
 
-    Each component subtracts from the least-squares betas its direction times the product of its row with the series (rank-one
-    updates of the joint Gram matrix). `components`, (n_volumes, n_pcs) for all HRFs or for each, are orthonormal, and orthogonal
-    to drifts and nuisance. Returns rows (n_hrfs, n_pcs, n_volumes) and directions (n_hrfs, n_trials, n_pcs).
+    Each component subtracts from the least-squares betas its direction times the product of its row with the series. This is
+    elimination in the joint normal equations of trials and components, by rank-one updates of the Gram matrix. `components`,
+    (n_volumes, n_pcs) for all HRFs or for each, are orthonormal, and orthogonal to the drifts and the block's nuisance.
+    Returns rows (n_hrfs, n_pcs, n_volumes) and directions (n_hrfs, n_trials, n_pcs).
     """
     overlap, explained = components.mT @ block.regressors, block.inverse @ components
     residual_gram = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
@@ -65,7 +66,10 @@ def removal(block, components, *, run):
 
 
 def explained_energy(betas, products, gram):
-    """Return the energy (..., n_voxels) explained by betas (..., n_trials, n_voxels), with products X'y and Gram matrix X'X."""
+    """Return the energy of series, (..., n_voxels), that betas (..., n_trials, n_voxels) of any fit explain.
+
+    `products`, shaped like the betas, are those of regressors and series; `gram` is the regressors' (..., n_trials, n_trials).
+    """
     return (betas * (2 * products - gram @ betas)).sum(-2)
 
 

@@ -115,7 +115,10 @@ class GLMOptions:
 
 
 def flatten_space(data, options):
-    """Return data as (n_volumes, n_voxels) per run, and options with (n_voxels,) masks; ValueError if their shapes differ."""
+    """Return data as one (n_volumes, n_voxels) array per run, and options with (n_voxels,) bool masks.
+
+    Raises ValueError when shapes do not match `GLMOptions.time_axis`, or differ between runs or between data and masks.
+    """
     if not isinstance(options, GLMOptions):
         raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")
     is_last, shapes = options.time_axis == -1, [np.shape(bold) for bold in data]

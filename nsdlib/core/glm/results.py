@@ -34,7 +34,10 @@ PERCENT, RAW = "percent signal change", "scanner units"  # units of betas
 
 
 def name_axes(results, attributes, *, percent=True):
-    """Return the `VARIABLES` in `results` (name to array) as an xarray.Dataset, float64 as float32, betas with their `units`."""
+    """Return the `VARIABLES` in `results` (name to array) as an xarray.Dataset.
+
+    Arrays of float64 become float32, except the fractions; betas get the attribute `units`.
+    """
     import xarray as xr
 
     variables = {}

@@ -96,7 +96,10 @@ class Scratch:
 
 @dataclass(frozen=True, kw_only=True)
 class Voxels:
-    """The data, one (n_volumes, n_voxels) array per run, in batches of voxels on a device (see `GLMOptions`)."""
+    """The data, one (n_volumes, n_voxels) array per run, which are processed in batches of voxels on a device.
+
+    `voxel_batch` and `progress` are those of `GLMOptions`.
+    """
 
     data: list
     scratch: Scratch

@@ -1,7 +1,8 @@
 """The steps of the single-trial GLM before ridge: ON-OFF, HRFs, noise components, and betas with 0, 1, 2, ... components removed.
 
-Each step multiplies the data, in batches of voxels, by a few large matrices computed once on the CPU, for all runs and HRFs. They
-are orthogonal to the drifts, so the data need no detrending. The long steps write into `Problem.scratch`.
+`fit` calls the steps in order. Each multiplies the data, in batches of voxels, by a few large matrices that do not depend on the
+data and are computed once, on the CPU, for all runs and HRFs. They are orthogonal to the drifts, so the data need no detrending.
+The long steps write into `Problem.scratch`.
 """
 
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ def fit_onoff(problem, canonical):
     """Fit type A: one regressor for all trials, with the canonical HRF (n_samples,).
 
     Returns (n_voxels,) arrays: mean (not finite if any value is not), onoff_r2, onoff_beta (scanner units) and energy, the sum
-    of squares after detrending (0 for constant and non-finite voxels); and each run's energy_run (n_runs, n_voxels). Raises
-    ValueError when no voxel can be fitted, or nuisance removal leaves nothing of the regressor.
+    of squares after detrending (0 for constant and non-finite voxels); and energy_run (n_runs, n_voxels), the energy of each
+    run. Raises ValueError when all voxels are constant or non-finite, or nuisance removal leaves nothing of the regressor.
     """
     n_voxels, rows, norm, plain_norm = problem.n_voxels, [], 0.0, 0.0
     for design, confounds in zip(problem.designs, problem.confounds, strict=True):

@@ -9,16 +9,20 @@ from torch.nn import functional as F
 
 
 def mix(x: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-    """Mix patterns x (n, n_voxels) with partners (n,) of the batch by share (n,): share_i x_i + (1 - share_i) x_partner(i)."""
+    """Mix patterns x (n, n_voxels) with others of the batch: share_i x_i + (1 - share_i) x_partner(i).
+
+    `share` (n,) is 1 for patterns that stay unmixed; `partner` (n,) holds row indices.
+    """
     return torch.lerp(x[partner], x, share[:, None].to(x))
 
 
 def bimixco(predicted: Tensor, true: Tensor, share: Tensor, partner: Tensor, *, tau: float) -> Tensor:
     """Return BiMixCo, the bidirectional contrastive loss of mixed patterns (Scotti et al. 2023), for two (n, n_features).
 
-    With s_ij = cosine(p_i, t_j) / tau and weights W, the sum of share_i at (i, i) and 1 - share_i at (i, partner_i), it averages
-    two means: -sum_j W_ij log softmax_j s_ij over i, and -sum_i W_ij log softmax_i s_ij over j. (The public code overwrites
-    instead of adding, so a pattern that is its own partner loses weight.) If all shares are 1, it is InfoNCE in both directions.
+    The logits are s_ij = cosine(p_i, t_j) / tau. The weights W are the sum of share_i at (i, i) and 1 - share_i at
+    (i, partner_i). The loss is the average of two means: -sum_j W_ij log softmax_j s_ij over i, and -sum_i W_ij log softmax_i
+    s_ij over j. (The public code overwrites instead of adding, so a pattern that is its own partner loses weight.) If all shares
+    are 1, this is InfoNCE in both directions.
     """
     logits = _cosines(predicted, true) / tau
     share = share.to(logits)

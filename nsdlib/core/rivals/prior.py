@@ -27,7 +27,8 @@ def cosine_schedule(n_times: int) -> Tensor:
 class Prior(nn.Module):
     """The prior of tokens (n, n_tokens, n_features), conditioned on tokens of the same shape, with `n_times` diffusion steps.
 
-    `depth` and `n_heads` are of the transformer. Raises ValueError unless n_features is even and a multiple of n_heads.
+    The transformer has `depth` layers with `n_heads` heads. Raises ValueError unless `n_features` is even and a multiple of
+    `n_heads`.
     """
 
     def __init__(self, n_tokens: int, n_features: int, *, depth: int = 6, n_heads: int = 12, n_times: int = 100):

@@ -1,7 +1,7 @@
 """The eight scores of the paper (section 3.5), one value per image, under a named protocol.
 
-Protocol `native` keeps the truth unchanged and resizes the reconstruction to it; published tables follow others. Scores under
-different protocols are similar but not the same quantities.
+Protocol `native` keeps the truth unchanged and resizes the reconstruction to it; published tables follow other protocols, which
+can be selected. Scores under different protocols are similar but not the same quantities.
 """
 
 from dataclasses import dataclass

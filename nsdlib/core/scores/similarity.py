@@ -1,4 +1,7 @@
-"""Similarity formulas for two images or two feature vectors: one value per image, computed in float64."""
+"""Similarity formulas for two images or two feature vectors: one value per image, computed in float64.
+
+None depends on a library's defaults; `nsdlib.core.scores.metrics` builds the scores from them.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
