@@ -1,4 +1,7 @@
-"""The brain side of a recipe: training rows, targets, a decoder for each, and predictions for the test images."""
+"""The brain side of a recipe: training rows, targets, a decoder for each, and predictions for the test images.
+
+Slow results are cached in the store, part by part.
+"""
 
 import re
 import time
@@ -39,7 +42,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Part:
-    """A decoder of one target, fitted to training rows only: the leak linter repeats its prediction with other test patterns."""
+    """A decoder of one target, fitted to training rows only, so that the leak linter can predict other test patterns with it."""
 
     predict: object  # (patterns (n, n_voxels), image ids (n,)) -> (n, n_targets) float32
     retrieve: object = None  # the same for the retrieval embedding, if it differs
@@ -139,9 +142,9 @@ def as_target(target, tokens) -> np.ndarray:
 def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None, taught_by=()) -> Part:
     """Fit the decoder of one target, ridge, a rival or a user's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
-    `alphas`, `intercept` and `mode` (`core.ridge.rescale`) are for ridge, `settings` for others; `images` (n_rows,) are ids if
-    rows are trials, and `taught_by` other subjects, as in `mindeye.MindEye.fit`. `version` makes the store recompute results of a
-    user's decoder when its file changes. A ValueError is raised for a decoder without `fit` and `predict`.
+    `alphas`, `intercept` and `mode`, that of `core.ridge.rescale`, are for ridge, and `settings` for the other decoders. `images`
+    (n_rows,) are ids if rows are trials, and `taught_by` other subjects, as in `mindeye.MindEye.fit`. `version` makes the store
+    recompute results of a user's decoder when its file changes. A ValueError is raised for a decoder without `fit` and `predict`.
     """
     if decoder == "ridge":
         ridge = Ridge(alphas, device=device).fit(X, Y)

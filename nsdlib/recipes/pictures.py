@@ -130,7 +130,8 @@ class Pictures:
     def make(self, recipe, decoded, inputs) -> Drawn:
         """Draw the images of the test set from a recipe's `brain.Decoded` and the `brain.Inputs`.
 
-        If the recipe lifts pooled vectors, a sample from the true targets shows what lifting and drawing alone lose.
+        If the recipe lifts pooled vectors, one sample is also drawn from the true targets, which shows what lifting and drawing
+        alone lose.
         """
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:

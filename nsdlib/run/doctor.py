@@ -98,7 +98,10 @@ def first_contact(run):
 
 
 def outlook(run, n_nodes):
-    """Forecast the runs in the run's group on one and on `n_nodes` nodes like this one: a Markdown table and its assumptions."""
+    """Forecast the runs in the run's group, on one node and on `n_nodes` nodes like this machine.
+
+    Returns a Markdown table and its assumptions.
+    """
     table = forecast.forecast(usable_runs(run.group), is_gpu=_gpu_memory(run) is not None)
     alone, together = (_duration(3600 * forecast.spread(table["hours"], n)) for n in (1, n_nodes))
     ends = f"One node: {alone} for all" + (f"; {n_nodes} nodes: {together}." if n_nodes > 1 else ".")

@@ -108,7 +108,7 @@ def wait_in_slices(channel, look):
     """Make `channel.get_msg` poll its socket every `SLICE` seconds until its timeout, if any, and call `look()` each time.
 
     nbclient waits for a cell's reply on the socket on which it sends widget messages. When both happen at once, the socket's
-    wake-up can be lost and the wait never ends (jupyter/nbclient issue 312).
+    wake-up can be lost (jupyter/nbclient issue 312); then the wait never ends unless the socket is polled again.
     """
     get_message = channel.get_msg
 

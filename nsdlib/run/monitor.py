@@ -94,13 +94,16 @@ class Progress:
             self.stream.write("\n")
 
     def _repeat(self):
+        """Write the line repeatedly, in the writing thread, until the end of the `with` block."""
         while not self._stop.wait(ON_TERMINAL if self.in_place else IN_LOG):
             self._write(self._so_far())
 
     def _so_far(self):
+        """Current cell and elapsed time."""
         return f"cell {self.watch.cell} of {self.n_cells}, {clock(self.watch.seconds)}"
 
     def _write(self, text):
+        """Write one line, in place or as a new line."""
         line = f"{self.label}: {text} ({self.tail()})"
         self.stream.write(f"\r\033[K{line}" if self.in_place else f"{line}\n")
         self.stream.flush()

@@ -1,4 +1,7 @@
-"""Rehearsal: run the notebooks' stages at the paper's sizes, with random weights and data, to measure a subject's cost here."""
+"""Rehearsal: run every stage at the paper's sizes with random weights, to measure what a subject will cost on this machine.
+
+The classes, loops and shapes are those of the notebooks; only the weights and data are random.
+"""
 
 import datetime
 import gc

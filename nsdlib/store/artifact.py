@@ -32,7 +32,8 @@ ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes: upper bound of a file's size beyond its arrays
 DAY = 86400  # seconds; no save is idle for that long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}  # of file systems that cannot sync a folder
+# Errors of file systems that cannot sync a folder.
+UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}
 
 
 class MissingArtifact(FileNotFoundError):

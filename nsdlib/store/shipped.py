@@ -44,7 +44,10 @@ class Shipped:
         return name in self.about["artifacts"]
 
     def load(self, name):
-        """Open the shipped arrays of an artifact (xarray.Dataset); raises ValueError for an absent file and a changed one."""
+        """Open the shipped arrays of an artifact as an xarray.Dataset.
+
+        Raises ValueError when there are none, or when the file is not the shipped one.
+        """
         import xarray as xr
 
         file = self.folder / f"{name}.nc"

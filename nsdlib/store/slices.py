@@ -99,7 +99,7 @@ class _Values:
         self.origins, self.views = {}, {}  # names that a value may share parts with; names that it may be a view of
         for name, value in pairs:
             self.origins.setdefault(name, {name}).update(self._sources(value))
-        for via, sources in self.origins.items():  # also what the origins come from: the transitive closure (Warshall)
+        for via, sources in self.origins.items():  # adds origins of origins: the transitive closure (Warshall)
             for origins in self.origins.values():
                 origins.update(sources if via in origins else ())
         for name, value in pairs:

@@ -34,7 +34,10 @@ class Store:
         return self._artifact(name).is_sound()
 
     def scratch(self, name):
-        """Return the run's own folder for intermediate files of an unfinished artifact; `save` removes it."""
+        """Return the folder for intermediate files of an unfinished artifact; `save` removes it.
+
+        Runs that share a store have separate folders.
+        """
         return self.run.store / f".scratch-{self.run.name}-{self.path(name).name}"
 
     def save(self, name, dataset):

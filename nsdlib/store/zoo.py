@@ -59,7 +59,7 @@ _OURS = {"source": "trained by this project: make zoo", "licence": "MIT"}
 _VDVAE = "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/"
 _DEEPCLUSTER = "https://dl.fbaipublicfiles.com/deepcluster/"
 _PYTORCH = "https://download.pytorch.org/models/"
-_TOKENIZER = (  # of CLIP: files and bytes
+_TOKENIZER = (  # files of CLIP's tokenizer and their sizes in bytes
     ("tokenizer/merges.txt", 525_000),
     ("tokenizer/special_tokens_map.json", 472),
     ("tokenizer/tokenizer_config.json", 806),

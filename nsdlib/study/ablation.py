@@ -1,8 +1,10 @@
-"""Comparison of decoders: all are fitted to the same training images and scored on held-out images. No fit uses the test images.
+"""Comparison of decoders: all are fitted to the same training images and scored on held-out images.
 
 The validation images are the tenth of the training images that the first fit of a network leaves out (`training.split`). They
-determine when training stops, so their error is slightly optimistic. For comparison, a second ridge is fitted, and its penalty
-chosen, without them. `train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
+determine when training stops, so their error is slightly optimistic. For comparison, a second ridge is fitted without them, and
+its penalty is chosen without them. No fit uses the test images.
+
+`train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
 
 import time
@@ -140,9 +142,9 @@ def compare(fits, train, test):
 
     `fits` maps each system to its Fitted, one per seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means over
     images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors`, the same for the floor;
-    `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), false if `max_epochs` ended the training;
-    `validation` (decoder, seed, epoch), the validation error, NaN after the last epoch; and `penalty` (decoder), NaN except for
-    ridge.
+    `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), false if `max_epochs` ended the training
+    before the validation error stopped falling; `validation` (decoder, seed, epoch), the validation error, NaN after the last
+    epoch; and `penalty` (decoder), NaN except for ridge.
     """
     scores, errors = [], []
     for by_seed in fits.values():
@@ -188,10 +190,10 @@ def _validation_errors(decoder):
 
 
 def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
-    """Compute the explained variance, 1 - error / floor, and its bootstrap interval over images: mean, low, high, n.
+    """Compute the explained variance, 1 - error / floor, and its bootstrap interval over images.
 
-    `errors` and `floor` (n_images,) are the squared errors of a decoder and of the mean latent. 1 is perfect; 0 is no
-    better than the mean latent.
+    `errors` and `floor` (n_images,) are the squared errors of a decoder and of the mean latent. Returns a dict: mean, low, high,
+    n. 1 is perfect; 0 is no better than the mean latent.
     """
     place = statistics.place_between(-floor, -errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
     low, high = statistics.limits(place)

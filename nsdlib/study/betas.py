@@ -183,9 +183,10 @@ def average_repeats(betas, image_ids):
 
 
 def zscore(X_train, X_test):
-    """Standardise each voxel by the training images (ddof=1, as in Brain-Diffuser); one that is constant in them becomes 0.
+    """Standardise each voxel by the mean and standard deviation (ddof=1, as in Brain-Diffuser) of the training images.
 
-    Returns X_train and X_test, (n_images, n_voxels) float32, and the mean and standard deviation, (n_voxels,) float64.
+    Returns X_train and X_test, (n_images, n_voxels) float32, and the mean and standard deviation, (n_voxels,) float64. Voxels
+    that are constant in the training images become 0.
     """
     mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
     return *(_standardised(X, mean, sd) for X in (X_train, X_test)), mean, sd

@@ -225,10 +225,10 @@ def _source(claim, candidates):
 def verdicts(tested):
     """Return a dict of each claim's statement to its `statistics.verdict`, or to the reason why there is none.
 
-    A verdict needs all subjects to agree, with intervals on one side of 0 and p values corrected for the number of tests. A claim
-    cannot be decided if it was not measured, or if its networks were cut off. There is no headroom if the systems are closer to
-    their ceilings than the margin, and nothing to lose if the allowed loss is larger than the better system's lead over the best
-    image made without the brain.
+    A verdict needs all subjects to agree, with intervals on one side of 0 and p values corrected for the number of tests. The
+    reasons are that the claim was not measured; that its networks were cut off; that there is no headroom, because the systems
+    are closer to their ceilings than the margin; or that there is nothing to lose, because the allowed loss is larger than the
+    better system's lead over the best image made without the brain.
     """
     return {claim.statement: _verdict(claim, tested.sel(claim=claim.statement)) for claim in CLAIMS}
 

@@ -1,4 +1,7 @@
-"""Explorations: classes that load a run's results once and `compute` for any settings; `nsdlib.plots.explore` adds controls."""
+"""Explorations: classes that load a run's results once and recompute for any settings, without widgets and figures.
+
+Each class loads on construction, and its `compute` takes the settings; `nsdlib.plots.explore` adds the controls.
+"""
 
 from functools import cached_property
 
@@ -52,7 +55,10 @@ class VoxelFits:
 
 
 class RegionMeasures:
-    """Location of regions and agreement of repeats in each, from the artifact `betas`; a ValueError if no image was repeated."""
+    """Location of regions and agreement of repeats in each, from the artifact `betas`; single trials are read on demand.
+
+    A ValueError is raised if no image was repeated.
+    """
 
     def __init__(self, run):
         self._run, self._subject, betas = run, open_subject(run), Store(run).load("betas")

@@ -64,7 +64,10 @@ def error_table(ablation):
 
 
 def error_differences(errors, pairs, **bootstrap):
-    """Compute `statistics.differences`, negative if the first is better, of pairs in `errors` (decoder, measure, test_image)."""
+    """Compare the `errors` (decoder, measure, test_image) of pairs of decoders with `statistics.differences`.
+
+    Pairs with a decoder that `errors` lacks are left out. Negative differences mean that the first decoder is better.
+    """
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
     pairs = statistics.present(pairs, values.decoder.values)
     return statistics.differences(values, pairs, along="decoder", **bootstrap)
@@ -112,8 +115,8 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
 def regimes():
     """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
 
-    A DataFrame with one row per fit: target ("latents", or "within backgrounds" for the linear response only), response, images,
-    snr, seed, decoder ("background" sees only the background of each scene), explained.
+    A DataFrame with one row per fit: target, response, images, snr, seed, decoder, explained. The target is "latents", or "within
+    backgrounds" for the linear response only. The decoder "background" sees only the background of each scene.
     """
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
@@ -121,7 +124,8 @@ def regimes():
 def regime_gains(scores):
     """Compute the gain of one decoder over another in each simulated regime, from the rows of `regimes` with one target.
 
-    Returns a Dataset (difference, response, images, snr) of gains in explained variance: mean, low, high, the range over seeds.
+    Returns a Dataset: mean, low and high (difference, response, images, snr), the mean and range over seeds of the difference in
+    explained variance.
     """
     explained = scores.set_index(["response", "images", "snr", "seed", "decoder"]).explained.to_xarray()
     ridge, gru, average = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
@@ -145,9 +149,10 @@ class LayerFit:
 
 
 def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
-    """Fit the run's decoder for each number in `layer_counts`, and generate test images from predictions: n_layers to LayerFit.
+    """Fit the run's decoder for each number of layers in `layer_counts`, and generate the test images from its predictions.
 
     `X` is (X_train, X_test), each (n_images, n_voxels), `targets` the artifact, and `in_region` (n_regions, n_voxels) bool.
+    Returns a dict of number of layers to LayerFit.
     """
     options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
     # a small warm-up fit keeps the loading of libraries out of the measured seconds
@@ -177,7 +182,10 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
 
 
 def explained(fits, **bootstrap):
-    """Compute `ablation.explained_variance` of each fit, over all and over the fewest layers: a DataFrame by (n_layers, set)."""
+    """Compute the explained variance of each fit, over all its layers and over those of the smallest count.
+
+    A DataFrame by (number of layers, set of layers): mean, low, high, n; see `ablation.explained_variance`.
+    """
     rows = {
         (n_layers, name): ablation.explained_variance(*errors, **bootstrap)
         for n_layers, fit in fits.items()

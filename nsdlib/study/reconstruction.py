@@ -130,7 +130,10 @@ def flat(values):
 
 
 def ceilings(stages, test, rough) -> dict:
-    """Make the images that bound scores from above, from true latents, true tokens (with `rough`, as decoded), or both."""
+    """Make the images that bound the scores from above, from the true latents, the true tokens, or both, of the test images.
+
+    Returns a dict: "rough, true latents"; "refined, true CLIP", from the decoded `rough` images; and "refined, all true".
+    """
     rough_true = stages.draw(test.latents, test.ids)
     return {
         "rough, true latents": rough_true,

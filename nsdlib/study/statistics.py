@@ -1,7 +1,8 @@
 """Statistical inference on scores: bootstrap intervals over images, paired differences, sign-flip tests, and their tables.
 
-The units of analysis, images or subjects, are on the last axis. Repeated measures of an image, such as its scores under several
-seeds, are averaged first, because seeds are nested in images and images are resampled. Sums are float64.
+The units of analysis are on the last axis: images within a subject, or subjects within a group. Repeated measures of an image,
+such as its scores under several seeds, are averaged first, because seeds are nested in images and images are resampled. Sums are
+float64.
 """
 
 import numpy as np
@@ -189,8 +190,8 @@ def verdict(low, high, p_values):
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
     """Compute the mean and interval of every row of a labelled array, such as (system, metric, test_image).
 
-    Returns a Dataset: mean, low, high over the dimensions other than `over`, that of the units; attributes n, level, over. A
-    missing dimension raises a ValueError.
+    Returns a Dataset: mean, low, high over the dimensions other than `over`, which is that of the units; attributes n, level,
+    over. A missing dimension raises a ValueError.
     """
     if over not in values.dims:
         raise ValueError(f"over must be one of the dimensions {values.dims}, got {over!r}.")
