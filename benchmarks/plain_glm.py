@@ -7,7 +7,7 @@ written from a description of that path and agrees with `nsdlib`, which agrees w
 
 import numpy as np
 
-N_PCS, PC_STOP, FRACTIONS = 10, 1.05, np.linspace(1, 0.05, 20)  # the options of `GLMOptions`
+N_PCS, PC_STOP, FRACTIONS = 10, 1.05, np.linspace(1, 0.05, 20)  # the defaults of `GLMOptions`
 
 
 def fit(design, data, *, tr, hrfs, canonical, threshold, stage):
@@ -50,7 +50,7 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, stage):
         cv_error[:, voxels] = _cv_error(fits, labels, run_of)
     curve = -np.median(cv_error[:, onoff_r2 > threshold], axis=1)
     gain = curve - curve[0]
-    count = int(np.argmax(gain * PC_STOP >= gain.max()))  # the smallest with nearly the best score
+    count = int(np.argmax(gain * PC_STOP >= gain.max()))  # the smallest number with nearly the best score
 
     stage("ridge")
     results = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
@@ -135,7 +135,7 @@ def _fracridge(D, Y, fraction):
 
 
 def _components(series, drift):
-    """Compute the strongest time courses of one run's noise pool: (n_volumes, n_pcs)."""
+    """Compute the strongest time courses of one run's noise pool: (n_volumes, N_PCS)."""
     series = _projector(drift) @ series
     series = series / np.linalg.norm(series, axis=0)
     return np.linalg.svd(series @ series.T)[0][:, :N_PCS]

@@ -22,7 +22,7 @@ class Plan:
     file: File
     state: str  # on disk: "there", "unrecorded" (of the right size, hash not yet computed), "damaged" or "missing"
     remote: Remote | None = None  # what the server has
-    problem: str = ""  # why the server cannot tell
+    problem: str = ""  # why the server cannot tell, if it cannot
     unanswered: bool = False  # no server answered
 
     @property

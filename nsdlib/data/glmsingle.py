@@ -1,4 +1,7 @@
-"""The GLMsingle package, version 1.2, if it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle)."""
+"""The GLMsingle package, if it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle).
+
+Written for GLMsingle 1.2, which is not on the package index: the error of `fit` says how to install it.
+"""
 
 import tempfile
 import warnings
@@ -41,11 +44,11 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
 
     GLMsingle's own HRFs are the default. Variables that GLMsingle does not return, such as the curve for a fixed number of
     components, are left out. If it skips denoising or ridge regression, betas_c or betas_d are those of the previous step; if it
-    skips both, noise_pool is empty and pc_voxels has the voxels above the threshold. If the confounds of run 1 are all 0, it
-    ignores those of every run.
+    skips both, noise_pool is empty and pc_voxels has the voxels above the threshold. GLMsingle 1.2 looks
+    only at the confounds of run 1: if they are all 0, it ignores those of every run.
 
     Raises a ModuleNotFoundError if GLMsingle is not installed; a ValueError if shapes or values of design and data are invalid,
-    folds or sessions do not match the runs, or `noise_mask` is given, since GLMsingle fails with its `brainexclude`; a
+    folds or sessions do not match the runs, or `noise_mask` is given, since GLMsingle 1.2 fails with its `brainexclude`; a
     RuntimeError with the likely cause if GLMsingle fails.
     """
     if not is_installed():

@@ -64,10 +64,10 @@ class LabSubject(Subject):
         return self._mask[1]
 
     def voxels(self, roi):
-        """Voxels to decode from, within the mask: (X, Y, Z) bool; a ValueError for an unknown `roi` or an empty one.
+        """Voxels to decode from, within the mask: (X, Y, Z) bool.
 
         `roi` is "brainmask"; one of `regions`; "visual", their union unless one has this name; or the path, from the project's
-        folder, of a NIfTI mask in the same space, on any grid.
+        folder, of a NIfTI mask in the same space, on any grid. Raises a ValueError for other values, and if no voxel is left.
         """
         if roi == "brainmask":
             return self.brainmask
@@ -121,7 +121,10 @@ class LabSubject(Subject):
         return self.pictures.concepts(self.image_names(image_ids))
 
     def missing_files(self, **settings):
-        """Needed files that are missing or only placeholders, with the problem, see `Subject`; if none, the missing pictures."""
+        """Needed files that are missing, or only placeholders for their content, with the problem, see `Subject`.
+
+        If there are none, the missing pictures.
+        """
         needed = self.needed_files(self.n_sessions, **settings)
         missing = [(path, f"{description}: {reason}") for path, description in needed if (reason := problem(path))]
         return missing or self.pictures.missing(self._names.tolist())

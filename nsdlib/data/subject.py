@@ -1,4 +1,7 @@
-"""A subject of a data set: images, trials, betas and time series. Each format on disk has its own subclass of `Subject`."""
+"""A subject of a data set: images, trials, betas and time series. Each format on disk has its own subclass of `Subject`.
+
+Notebooks, the GLM, the doctor and the explorers use only this interface.
+"""
 
 from abc import ABC, abstractmethod
 from functools import cached_property

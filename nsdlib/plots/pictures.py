@@ -173,6 +173,6 @@ def _draw_roles(panels, table, roles, order, *, y):
 
 
 def _add_legend_and_title(figure, title, subtitle, metrics):
-    """The legend and the title of metric panels, and below the title what they show."""
+    """Draw the legend and the title of metric panels, and below the title what they show."""
     draw_legend(figure)
     figure.suptitle(f"{title}\n{subtitle}; arrows: better{stand_ins(metrics)}")

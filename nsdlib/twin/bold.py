@@ -18,7 +18,8 @@ MIN_MEASUREMENT_NOISE = 0.3  # smallest fraction of a voxel's noise variance tha
 OUTLIER_FACTOR = 10.0  # factor on the noise sd of an outlier voxel
 FWHM = 2.355 * VOXEL_MM  # of a Gaussian with an sd of one voxel, mm
 LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
-DENOISED_FRACTION = np.array([1, 1, 0.5, 0.5])  # of thermal, local, broad and global noise variance, after denoising
+# fraction of the thermal, local, broad and global noise variance that remains after denoising
+DENOISED_FRACTION = np.array([1, 1, 0.5, 0.5])
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
 MIDDLE_HRF = 10  # index of the middle HRF of the library
@@ -107,7 +108,7 @@ def _convolved(onsets, index):
     """
     n_steps = 1 if (onsets == np.rint(onsets)).all() else STEPS_PER_VOLUME
     lag = np.rint(n_steps * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
-    library = _hrf_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)  # (20, n_samples) float32
+    library = _hrf_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)  # of all 20 HRFs: (20, n_samples) float32
     response = np.concatenate([library[index], np.zeros(n_steps * nsd.N_VOLUMES)])
     return np.where(lag < 0, 0, response[np.maximum(lag, 0)])
 

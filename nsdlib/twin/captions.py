@@ -46,7 +46,7 @@ class _Writer:
     def __init__(self, scene, rng):
         self.scene, self.rng, self.first = scene, rng, scene.things[0]
         self.n, self.number = len(scene.main), NUMBERS[len(scene.main) - 1]
-        self.doing = SORTS[self.first.kind][1][self.first.shape]
+        self.doing = SORTS[self.first.kind][1][self.first.shape]  # activity of the main things, such as "sitting"
         if scene.background == "space" and self.first.kind not in ("rocket", "face"):
             self.doing = "floating"
         elif self.first.kind in ("fish", "boat") and scene.background not in WATERS:

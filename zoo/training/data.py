@@ -87,7 +87,10 @@ def _covers(scene):
 
 
 def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw `size` of the images (n, rows, columns, 3) uint8: (size, 3, rows, columns) floats in [-1, 1], channels last."""
+    """Draw `size` of the images and turn them into floats in [-1, 1], (size, 3, rows, columns), channels last in memory.
+
+    `images` are (n, rows, columns, 3) uint8, on the device.
+    """
     rows = torch.randint(len(images), (size,), generator=generator, device=images.device)
     return to_unit(images[rows])
 

@@ -1,7 +1,7 @@
 """The judge of the demo zoo: torchvision's ShuffleNet, which names the main object of images of 128 x 128 pixels.
 
-No other model of the zoo saw its training scenes or has its architecture, and no score uses it: reconstructions were not fitted
-to the features that it recognises.
+No other model of the zoo saw its training scenes or has its architecture, and no score uses it, so reconstructions were not
+fitted to the features that it recognises.
 """
 
 from pathlib import Path

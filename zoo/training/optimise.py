@@ -74,8 +74,8 @@ def train(
     """Minimise `loss_of_batch(generator, progress)` and return the model with averaged weights.
 
     Training ends after `n_steps` or `seconds`, whichever comes first; the learning rate decays with whichever is nearer. The
-    state is saved to `checkpoint` every minute. An interrupted run resumes from it, with the same batches: they depend only on
-    seed and step.
+    state is saved to `checkpoint` every minute, and an interrupted run resumes from it. Batches depend only on seed and step, so
+    a resumed run sees the same batches as an uninterrupted one.
     """
     state = _State(model, learning_rate, checkpoint, resources.device)
     start = written = time.monotonic()

@@ -175,7 +175,7 @@ def _encode_rough(folder, scene_set, device):
 
 @torch.inference_mode()
 def _encode_images(folder, scene_set, device, draw=None):
-    """Latents of the scenes, or of the images that `draw` makes of a slice of them; there are no empty tokens."""
+    """Latents of the scenes, or of the images that `draw` makes of slices of them; and a 0 in place of empty tokens."""
     from diffusers import AutoencoderKL
 
     vae = load_diffusers(AutoencoderKL, folder / "vae").to(device)

@@ -204,7 +204,7 @@ def _run_files(path, name, run_files, raw):
     """Collect the files of a BOLD's run: preprocessed ones from `run_files`, and its events below `raw`."""
 
     def find(extensions=VOLUME, **wanted):
-        if extensions == VOLUME:  # in the space of the BOLD; tables have none
+        if extensions == VOLUME:  # must be in the space of the BOLD; tables state no space
             wanted |= {key: name.get(key) for key in ("space", "res")}
         for path, entities in run_files:
             if entities["extension"] in extensions and all(entities.get(key) == value for key, value in wanted.items()):
@@ -237,7 +237,7 @@ def _run_of(name):
 
 
 def _is_bold(name, tasks, **entities):
-    """Whether a name is that of BOLD volumes of one of the tasks with these entities, excluding single echoes and phase."""
+    """Whether a name is that of BOLD volumes of one of the tasks, not of single echoes or phase, and has these entities."""
     is_bold = name["suffix"] == "bold" and name["extension"] in VOLUME and entities.items() <= name.items()
     is_whole = name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
     return is_bold and is_whole and name.get("task") in tasks

@@ -1,4 +1,7 @@
-"""A subject in BIDS format: events and pictures of the raw data set, and BOLD preprocessed by fMRIPrep; both are only read."""
+"""A subject in BIDS format: events and pictures of the raw data set, and BOLD preprocessed by fMRIPrep.
+
+The files of both data sets are only read.
+"""
 
 from functools import cached_property
 from pathlib import Path

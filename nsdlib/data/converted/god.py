@@ -111,7 +111,8 @@ def _names(path, numbers):
 def _of_category(path, numbers, kind):
     """Number of the test picture of each trial's category, the integer part of `numbers`: (n_trials,) float64, NaN without one.
 
-    Numbers of a picture of the category and of the category alone are treated alike.
+    Numbers of a picture of the category and of the category alone are treated alike. Only imagery trials need a test picture:
+    raises a `DamagedFile` if the category of one of them does not have exactly one.
     """
     category, pictures = np.floor(numbers), np.unique(numbers[kind == TEST])
     for imagined in np.unique(category[kind == IMAGERY]).tolist():

@@ -13,11 +13,21 @@ ORDERS = {
 def find_order(runs):
     """Find the order of betas in runs in which each target was seen several times.
 
-    `runs` holds for each run: betas, (n_trials, n_voxels); names, (n_trials,), the targets seen; and design, (n_trials,) int, the
-    condition of each trial; the last two in temporal order. Returns a function, which maps a design to the rows of the betas of
-    its trials in temporal order, (n_trials,) int, and a note. Raises a ValueError if repeats of a target do not agree more than
-    shuffled trials in either order.
+    Parameters
+    ----------
+    runs : list of tuple
+        For each run its betas, (n_trials, n_voxels); the names of the targets seen, (n_trials,); and its design, (n_trials,) int,
+        the condition of each trial. Names and design are in temporal order.
 
+    Returns
+    -------
+    order : function
+        Maps a design, (n_trials,) int, to the rows of the betas of its trials in temporal order, (n_trials,) int.
+    note : str
+        For the user. Raises a ValueError if repeats of a target do not agree more than shuffled trials in either order.
+
+    Notes
+    -----
     Temporal order is tried first. If betas are sorted by condition, it gives no agreement, whereas betas in temporal order that
     drift agree a little even if they are taken as sorted.
     """

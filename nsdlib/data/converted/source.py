@@ -24,18 +24,19 @@ MAX_COMPRESSION = 1100  # largest compression ratio
 class Source:
     """One subject's data in any layout; no betas are read before `read` is called."""
 
-    sessions: list  # of pairs (label, DataFrame), one row per trial, columns run, from 1, and name, of the picture or None
-    read: Callable  # from the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, in the C order of `mask`
+    sessions: list  # pairs (label, DataFrame): one row per trial, columns run (from 1) and name (of the picture, or None)
+    read: Callable  # maps a session's number (from 0) to betas, (n_trials, n_voxels) float32; voxels in C order of `mask`
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4)
     unit: str  # of the betas
     notes: list  # of str, for the user
-    regions: dict = field(default_factory=dict)  # name: (X, Y, Z) bool
+    regions: dict = field(default_factory=dict)  # maps names to (X, Y, Z) bool
     test: tuple = ()  # names of the official test pictures
     pictures: Callable | None = None  # writes the pictures into a folder, if they come with the data
     roi: str = "visual"  # region to decode from
-    settings: dict = field(default_factory=dict)  # other parameters of the run: (value, reason)
-    ceilings: dict = field(default_factory=dict)  # number of repeats: noise ceilings of their averages, (n_voxels,) percent
+    settings: dict = field(default_factory=dict)  # maps names of other parameters of the run to (value, reason)
+    # maps a number of repeats to the published noise ceilings of their averages, (n_voxels,) percent
+    ceilings: dict = field(default_factory=dict)
 
     @property
     def shown(self):

@@ -159,7 +159,7 @@ def _option(arrays, name, default):
         if path not in arrays.file:
             return default
         value = own_dataset(arrays.path, arrays.file, path)
-        return default if value.attrs.get("MATLAB_empty", 0) else np.ravel(value)[0]  # to GLMsingle, [] is the default
+        return default if value.attrs.get("MATLAB_empty", 0) else np.ravel(value)[0]  # for [], GLMsingle takes its default
     options = arrays.get("opt")
     has_it = options is not None and name in (options.dtype.names or ())
     return np.ravel(options[name][0, 0])[0] if has_it else default

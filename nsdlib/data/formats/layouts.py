@@ -16,8 +16,9 @@ CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: the picture of each c
 class Layout:
     """Interface of a layout; sessions count from 1.
 
-    `labels` are those of the sessions, `paths` the files of betas of each, a list of Path, `home` the folder of the subject's
-    results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN if unknown.
+    `labels` are those of the sessions, and `paths` has a list of Path for each session, the files of its betas. `home` is the
+    folder of the subject's results, `mask_files` a list of Path, `unit` and `note` are texts, `tr` and `duration` are in seconds,
+    NaN if unknown.
     """
 
     tr = duration = np.nan

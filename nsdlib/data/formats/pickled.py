@@ -76,7 +76,7 @@ def _interpret(file):
     """Interpret a pickle's opcodes and return the object that they build."""
     stack, marks, memo = [], [], {}
 
-    def last(n_values=None):  # without a number, those after the last mark
+    def last(n_values=None):  # taken off the stack; by default, those after the last mark
         start = marks.pop() if n_values is None else len(stack) - n_values
         values = [_finished(value) for value in stack[start:]]
         del stack[start:]

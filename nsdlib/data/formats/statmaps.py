@@ -117,9 +117,11 @@ class MapsLayout(Layout):
 
 
 def find_maps(root, label):
-    """Find a subject's folder, `sub-<label>` in `root` or in the one derivative that has it, its masks, and its maps.
+    """Find a subject's folder, its masks and its maps.
 
-    Masks are a list of Path, those in the folder itself or else in its subfolders; maps are pairs of a Path and its parsed name.
+    The folder is `sub-<label>` in `root`, or in the one derivative that has it. Masks are a list of Path: those in the folder
+    itself, or else in its subfolders. Maps are a list of pairs of a Path and its parsed name, {} if it does not follow BIDS.
+    Raises a FileNotFoundError unless exactly one such folder has maps.
     """
     folders = [root / f"sub-{label}", *sorted(root.glob(f"derivatives/*/sub-{label}"))]
     with_maps = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
@@ -132,7 +134,7 @@ def find_maps(root, label):
 
 
 def _table_of(path):
-    """The table of trials beside a series of maps."""
+    """Path of the table of trials beside a series of maps."""
     return path.with_name(re.sub("_space-[^_]+(_res-[^_]+)?|_stat-effect|_statmap.*", "", path.name) + "_trials.tsv")
 
 

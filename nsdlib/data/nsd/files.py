@@ -70,7 +70,8 @@ def read_captions(path, image_ids):
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
         guards.npy_header(path, file)
-        table = np.lib.format.open_memmap(path, mode="r", max_header_size=guards.MAX_NPY_HEADER)  # np.load takes more formats
+        # np.load would accept other formats, too
+        table = np.lib.format.open_memmap(path, mode="r", max_header_size=guards.MAX_NPY_HEADER)
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
             raise damaged(path, f"must hold texts, but it holds {table.dtype}")

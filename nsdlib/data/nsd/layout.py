@@ -71,10 +71,11 @@ class Layout:
         self.root, self.subject = root, subject
         self._name = f"subj{subject:02d}"
         self.expdesign = root / "nsddata/experiments/nsd/nsd_expdesign.mat"  # image of each trial, for all subjects
-        self.stim_info = root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"  # source of each image, and when it was shown
+        # table of the 73,000 images: the source of each, and when each subject saw it
+        self.stim_info = root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
         self.stimuli = root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"  # the 73,000 images (39.6 GB)
-        self.captions = self.stimuli.with_name("COCO_73k_annots_curated.npy")  # NSD itself has none
-        self.responses = root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"  # behaviour, one row per trial
+        self.captions = self.stimuli.with_name("COCO_73k_annots_curated.npy")  # of the images; NSD itself has none
+        self.responses = root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"  # behavioural responses, one row per trial
 
     def volume(self, name):
         """A map such as "brainmask", "valid" or "mean"."""

@@ -1,4 +1,7 @@
-"""A subject of the Natural Scenes Dataset. Image ids count from 0 here, and from 1 in most of NSD's own files."""
+"""A subject of the Natural Scenes Dataset: `nsdlib.data.subject.Subject`, and what only NSD provides.
+
+Image ids count from 0 here (rows of the stimulus file), and from 1 in most of NSD's own files; this module converts them.
+"""
 
 from functools import cached_property
 from pathlib import Path

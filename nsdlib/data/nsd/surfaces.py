@@ -1,7 +1,7 @@
 """Cortical surfaces of an NSD subject, used only by figures.
 
-Functional and anatomical volumes are not in register: FreeSurfer's files give only the surface, and NSD's own transforms (see
-NSD's `nsdcode`) the position of each vertex in the 1.8 mm volume.
+Functional and anatomical volumes are not in register. Therefore FreeSurfer's files give only the surface; NSD's own transforms,
+whose names and meaning are those of NSD's `nsdcode`, give the position of each vertex in the 1.8 mm volume.
 """
 
 from dataclasses import dataclass

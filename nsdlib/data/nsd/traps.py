@@ -1,7 +1,7 @@
-"""The known pitfalls of NSD, one check for each; its docstring says what must hold, and is shown to the user.
+"""The known pitfalls of NSD, one check for each.
 
 A check takes a subject and a version of the betas, and returns what it found, what it wanted, and whether they match. It raises a
-FileNotFoundError if a file is missing.
+FileNotFoundError if a file is missing. Its docstring says what must hold, and is shown to the user.
 """
 
 import numpy as np

@@ -29,6 +29,7 @@ def place(sizes, homes, background, rng):
     homes : list of str
         Where each belongs: "ground", "air", "water" or "any".
     background : str
+        Name of the background.
     rng : numpy.random.Generator
 
     Returns

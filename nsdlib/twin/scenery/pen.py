@@ -20,7 +20,7 @@ def mix(first, second, share):
 
 
 def mirrored(*half):
-    """Return the points of a closed shape that is symmetric about x = 0, from its right half (x >= 0), clockwise."""
+    """Return the points of a closed shape that is symmetric about x = 0, given its right half (x >= 0) in clockwise order."""
     return [*half, *((-x, y) for x, y in half[::-1] if x > 0)]
 
 

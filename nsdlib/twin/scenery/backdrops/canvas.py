@@ -71,7 +71,7 @@ class Canvas(props.Sheet):
             return
         if radius:
             self.brush.rounded_rectangle((left, top, right - 1, bottom - 1), radius * self.size, fill=fill)
-        else:  # not with radius 0, which rounds the corners of boxes of one or two pixels
+        else:  # radius 0 would still round the corners of boxes of one or two pixels
             self.brush.rectangle((left, top, right - 1, bottom - 1), fill=fill)
 
     def line(self, *points, width, fill):

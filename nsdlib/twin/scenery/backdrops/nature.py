@@ -77,7 +77,7 @@ def desert(canvas):
             corners = zip(shares, (base, top, top, base), strict=True)
             canvas.polygon(*((x + share * width, y) for share, y in corners), fill=fill)
     canvas.land(canvas.waves(horizon, 0.03, 1.1), (240, 196, 126), (226, 172, 100), bottom=horizon + 0.2)
-    for level, tone in ((horizon + 0.08, 0.0), (horizon + 0.22, 0.5)):  # dunes, their slopes in the shade
+    for level, tone in ((horizon + 0.08, 0.0), (horizon + 0.22, 0.5)):  # dunes from edge to edge, their slopes in the shade
         crest, height = canvas.between(0.2, 0.8), canvas.between(0.06, 0.1)
         lit = mix((250, 206, 132), (244, 188, 108), tone)
         top, slope = (crest, level - height), (crest + 0.3, level - 0.3 * height)
