@@ -137,8 +137,8 @@ def test_other_arrays_and_what_is_cut_off_are_refused(tmp_path):
         read_dictionary(tmp_path / "y.npy")
 
 
-def as_matlab(folder, source, *, version):
-    """Write GLMsingle's results as its MATLAB program does, under MATLAB's names and with its numbers."""
+def as_matlab(folder, source, *, version, percent=(0.0,)):
+    """Write GLMsingle's results as its MATLAB program does, under MATLAB's names and with its numbers; `percent=()` is []."""
     folder.mkdir(exist_ok=True)
     results, design = (unpickled(source / f"{name}.npy") for name in (TYPED, DESIGN))
     arrays = {"modelmd": results["betasmd"], "R2": results["R2"], "HRFindex": results["HRFindex"] + 1.0}
@@ -147,7 +147,7 @@ def as_matlab(folder, source, *, version):
     rows |= {"condcounts": np.array(design["condcounts"], float), "tr": np.array([1.5]), "stimdur": np.array([1.0])}
     if version == 5:
         savemat(folder / f"{TYPED}.mat", arrays, do_compression=True)
-        savemat(folder / f"{DESIGN}.mat", rows | {"opt": {"wantpercentbold": 0.0}})
+        savemat(folder / f"{DESIGN}.mat", rows | {"opt": {"wantpercentbold": np.array(percent)}})
         return
     for name, values in ((TYPED, arrays), (DESIGN, rows)):
         with h5py.File(folder / f"{name}.mat", "w", userblock_size=512) as file:
@@ -156,7 +156,8 @@ def as_matlab(folder, source, *, version):
             empty = file.create_dataset("rrbadness", data=np.array([0, 0], np.uint64))
             empty.attrs["MATLAB_empty"] = np.uint8(1)
             if name == DESIGN:
-                file["opt/wantpercentbold"] = np.zeros((1, 1))
+                file["opt/wantpercentbold"] = np.array([percent]) if percent else np.array([0, 0], np.uint64)
+                file["opt/wantpercentbold"].attrs["MATLAB_empty"] = np.uint8(not percent)
         with (folder / f"{name}.mat").open("r+b") as file:
             file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
 
@@ -194,6 +195,12 @@ def test_the_design_of_every_container_counts_from_0(results):
     assert found.design["run"].tolist() == [1] * 10 + [2] * 10
     assert (found.design["tr"], found.design["duration"]) == (1.5, 1.0)
     assert found.design["unit"] == ("scanner units" if found.ending == "mat" else "percent signal change")
+
+
+@pytest.mark.parametrize("version", [5, 7.3])
+def test_an_empty_option_of_matlab_is_glmsingles_default(tmp_path, version):
+    as_matlab(tmp_path / "results", STORED / "numpy2", version=version, percent=())
+    assert GLMsingleResults(tmp_path / "results").design["unit"] == "percent signal change"
 
 
 def test_a_batch_smaller_than_the_volume_changes_nothing(monkeypatch):

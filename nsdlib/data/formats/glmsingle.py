@@ -154,12 +154,11 @@ def _option(arrays, name, default):
     """A numeric option that GLMsingle was given."""
     if "params" in arrays:  # Python's
         return arrays["params"].get(name, default)
+    values = []
     if isinstance(arrays, _HDF5):
-        path = f"opt/{name}"
-        if path not in arrays.file:
-            return default
-        value = own_dataset(arrays.path, arrays.file, path)
-        return default if value.attrs.get("MATLAB_empty", 0) else np.ravel(value)[0]  # for [], GLMsingle takes its default
-    options = arrays.get("opt")
-    has_it = options is not None and name in (options.dtype.names or ())
-    return np.ravel(options[name][0, 0])[0] if has_it else default
+        if (path := f"opt/{name}") in arrays.file:
+            value = own_dataset(arrays.path, arrays.file, path)
+            values = [] if value.attrs.get("MATLAB_empty", 0) else np.ravel(value)
+    elif (options := arrays.get("opt")) is not None and name in (options.dtype.names or ()):
+        values = np.ravel(options[name][0, 0])
+    return values[0] if len(values) else default  # to GLMsingle, [] means the default
