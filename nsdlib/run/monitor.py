@@ -182,11 +182,12 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
     before = before or {}
     comparable = all(before.get(key) == value for key, value in conditions.items())
     complete = [before["longest"]] if comparable and before.get("longest") else []
-    complete += [] if why else [round(watch.seconds, 2)]
+    seconds = round(watch.seconds, 2)
+    complete += [] if why else [seconds]
     return {
         "state": "failed" if why else "done",
         "started": watch.started.isoformat(timespec="seconds"),
-        "seconds": round(watch.seconds, 2),
+        "seconds": seconds,
         "longest": max(complete, default=None),
         "memory": watch.highest,
         **conditions,
