@@ -87,7 +87,7 @@ def score_folder(folder, truth, *, run, protocols) -> Scored:
         compared = xr.concat([own, floors.best(values[protocol]).drop_vars("floor")], "system")
         gains[protocol] = differences(compared, [(OWN, "best floor")], METRICS, n_bootstrap=run.n_bootstrap)
         if (n_test := PROTOCOLS[protocol].n_test) not in (None, len(names)):
-            notes.append(f"{protocol}: published tables use {n_test} images, this one {len(names)}.")
+            notes.append(f"{protocol}: published tables use {n_test} images, this set has {len(names)}.")
     if len(made) > 1:
         notes.append(f"Each image has {len(made)} samples: its scores are their mean, and none is selected.")
     notes += [FLOORS] + [STAND_INS.format("six" if run.clip_judge is None else "five")] * (run.zoo == "demo")

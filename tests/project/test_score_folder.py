@@ -117,7 +117,7 @@ def test_scores_are_those_of_the_scorer(tmp_path, run, seen, made, protocol):
     assert scored.names == [f"{k:03d}" for k in range(FEW)]
     assert scored.about["zoo"] == "demo" and STAND_INS.format("six") in scored.notes
     n_test = PROTOCOLS[protocol].n_test
-    assert n_test is None or f"{protocol}: published tables use {n_test} images, this one {FEW}." in scored.notes
+    assert n_test is None or f"{protocol}: published tables use {n_test} images, this set has {FEW}." in scored.notes
 
 
 def test_equal_folders_score_best(tmp_path, run, seen):
