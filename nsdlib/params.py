@@ -185,7 +185,7 @@ def load_run(name="demo", **overrides):
         When the project's folder cannot be found.
     """
     root = find_root()
-    check_name(name)
+    check_run_name(name)
     known = run_names(root)
     if name not in known:
         raise ValueError(
@@ -229,7 +229,7 @@ def parameter_files(name, root=None):
     return files
 
 
-def check_name(name):
+def check_run_name(name):
     """Raise ValueError for an invalid name of a run; folders are named after runs."""
     if not (isinstance(name, str) and PLAIN.fullmatch(name)):
         raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")

@@ -18,6 +18,7 @@ from nsdlib.core.clip import ClipEmbedder
 from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.diffusion.stable import StableDiffusion
 from nsdlib.core.scores import features
+from nsdlib.core.weights import half_on_gpu
 
 GIB = 2**30
 UNET = {
@@ -125,7 +126,7 @@ class HashTokenizer:
 
 def build_embedder(sizes, device) -> ClipEmbedder:
     """Build CLIP's image and text encoders, in half precision on a GPU."""
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = half_on_gpu(device)
     with torch.device(device):
         image = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).to(dtype).eval()
         text = CLIPTextModelWithProjection(CLIPTextConfig(**sizes.text)).to(dtype).eval()

@@ -15,7 +15,7 @@ from nsdlib.data.bids.checklist import MIN_REPEATED, check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
-from nsdlib.params import Bids, Simulation, check_name, explain, find_root, nearest
+from nsdlib.params import Bids, Simulation, check_run_name, explain, find_root, nearest
 
 IMAGE_COLUMNS = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
@@ -45,7 +45,7 @@ def inspect(name, raw, **settings):
     unknown settings, anything that `BIDSSubject` refuses, missing pictures, a column or space that cannot be guessed, and a
     project that lies inside the data.
     """
-    check_name(name)
+    check_run_name(name)
     raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
     section, reasons = _section(settings), dict.fromkeys(settings, NO_REASON[0])
     folders = {"RAW": raw, "--derivatives": section.derivatives, "--images": section.images}

@@ -15,7 +15,7 @@ from nsdlib.data.bids.importer import MANY_VOXELS, N_VOXELS, line
 from nsdlib.data.bids.pictures import Pictures
 from nsdlib.data.formats.guards import DamagedFile, own_dataset
 from nsdlib.data.formats.series import atomic_folder, refuse_existing, write_maps, write_session, write_table
-from nsdlib.params import check_name, find_root
+from nsdlib.params import check_run_name, find_root
 
 MAX_COMPRESSION = 1100  # largest compression ratio
 
@@ -51,7 +51,7 @@ def write(source, folder, *, run, label, about, images=None):
     `about` is a description. Raises a ValueError for an invalid run name and without pictures; a FileNotFoundError if some are
     missing; a FileExistsError if folder or file exist. Nothing is written in these cases.
     """
-    check_name(run)
+    check_run_name(run)
     path = find_root() / "params" / f"{run}.yaml"
     refuse_existing([folder, path])
     if source.pictures is None:
